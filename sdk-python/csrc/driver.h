@@ -34,6 +34,10 @@ tr_error tr_last_error(void);
 // ---- devices. Index 0..15 = position of a lease in this process.
 int32_t tr_device_count(void);                 // leases held (ended ones not counted)
 tr_status tr_device_check(int32_t device);     // TR_OK, or NoLease / RemoteLost with the reason
+// What computes behind the device (Welcome.device). Part of what a signature is: some outputs' metadata differ between PyTorch's CPU and
+// CUDA kernels, and so does the choice of attention kernel. No lock; TR_KIND_NONE without a lease.
+enum { TR_KIND_NONE = -1, TR_KIND_CPU = 0, TR_KIND_CUDA = 1 };
+int32_t tr_device_kind(int32_t device);
 // Whether storage `id` belongs to the session now behind `device` (else its use is RemoteLost). No lock.
 int tr_storage_alive(int32_t device, uint64_t id);
 
@@ -160,6 +164,9 @@ void* trd_default_generator(int32_t device);   // PyObject*
 typedef struct trd_counters { uint64_t hits, misses, python_metas, calls_now, uncached, operators, reads, writes, cache_entries; } trd_counters;
 void trd_counters_read(trd_counters* out);
 void trd_counters_reset(void);
+// Calls `each` for every operator that missed since the last reset: what to add a rule for. `name` is "aten::add.Tensor".
+typedef void (*trd_miss_fn)(void* context, const char* name, uint64_t misses, uint64_t python_metas, uint64_t calls_now);
+void trd_misses_read(trd_miss_fn each, void* context);
 void trd_set_blocking(int on);                 // TORCH_REMOTE_LAUNCH_BLOCKING
 // Raise in Python what `tr_error` says; sets the Python error. Classes RemoteLost and NoLease are handed over once by trd_set_exceptions.
 void trd_set_exceptions(void* remote_lost, void* no_lease);   // PyObject* borrowed; kept alive by the module
