@@ -2,8 +2,11 @@
 //!
 //! Owns what is said and in which order. Leaves sockets, time and torch to the SDK and the agent. Invariant: no IO, no clock.
 
+pub mod codec;
 pub mod command;
+pub mod server;
 pub mod version;
+pub mod violation;
 
 /// Generated protobuf messages (`torchremote.agent.v1`).
 #[allow(missing_docs, clippy::all)]

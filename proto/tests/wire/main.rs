@@ -1,0 +1,5 @@
+//! The wire as others see it: golden bytes, laws of the codec, and both machines in one simulation.
+
+mod codec;
+mod golden;
+mod samples;
