@@ -1,0 +1,13 @@
+//! The control plane of torch-remote, and its kubectl-like client: one binary over this library.
+//!
+//! Owns the API server, the reconcilers, their storage in Postgres and the client commands. Leaves what things are to `torch-remote-api`, decisions to
+//! `torch-remote-plan`, and the wire to `torch-remote-proto`. Tensor traffic never passes here.
+
+pub mod explain;
+pub mod postgres;
+
+/// Client of the agents' Control service, generated over [`torch_remote_proto::v1`].
+#[allow(missing_docs, clippy::all)]
+pub mod grpc {
+    tonic::include_proto!("torchremote.agent.v1");
+}

@@ -1,0 +1,126 @@
+//! Who runs Postgres: it refuses root, so as root its programs run as another user, or as root of nothing in a user namespace.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::{Binaries, Error};
+
+/// The account that Postgres' programs run under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Account {
+    /// This process's own.
+    Own,
+    /// Another, because this process is root.
+    Other {
+        /// Its name, which must be in the passwd file: initdb looks it up.
+        name: String,
+        /// User id.
+        uid: u32,
+        /// Group id.
+        gid: u32,
+    },
+    /// A user namespace that shows root as this user. Files stay root's outside.
+    Namespace {
+        /// User id inside.
+        uid: u32,
+        /// Group id inside.
+        gid: u32,
+    },
+}
+
+impl Account {
+    /// A command that runs `program` as this account, with nothing of our environment but a path.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = match self {
+            Self::Own => Command::new(program),
+            Self::Other { uid, gid, .. } => {
+                let mut command = Command::new(program);
+                command.uid(*uid).gid(*gid);
+                command
+            }
+            Self::Namespace { uid, gid } => {
+                let mut command = unshare(*uid, *gid);
+                command.arg(program);
+                command
+            }
+        };
+        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").env("LC_ALL", "C").current_dir("/");
+        command
+    }
+
+    /// Owner of the cluster's files, where it is not this process.
+    pub(super) fn owner(&self) -> Option<(u32, u32)> {
+        match self {
+            Self::Other { uid, gid, .. } => Some((*uid, *gid)),
+            Self::Own | Self::Namespace { .. } => None,
+        }
+    }
+}
+
+/// The first binaries that some account can run over `dir`, and that account. A cluster that exists keeps the account that owns it.
+pub(super) fn choose(found: Vec<Binaries>, dir: &Path) -> Result<(Binaries, Account), Error> {
+    if !rustix::process::geteuid().is_root() {
+        let first = found.into_iter().next().expect("find returns at least one");
+        return Ok((first, Account::Own));
+    }
+    let users: Vec<Account> = ["postgres", "nobody"].into_iter().filter_map(lookup).collect();
+    let owner = fs::metadata(dir.join("data")).ok().map(|meta| meta.uid());
+    let mut barred = None;
+    for account in users.iter().filter(|account| owner.is_none() || account.owner().map(|(uid, _)| uid) == owner) {
+        let Account::Other { name, uid, gid } = account else { continue };
+        for binaries in &found {
+            match bar(dir, *uid, *gid).or_else(|| bar(binaries.folder(), *uid, *gid)) {
+                None => return Ok((binaries.clone(), account.clone())),
+                Some(folder) => barred = barred.or(Some(Error::Unreachable { account: name.clone(), folder })),
+            }
+        }
+    }
+    let inside = users.iter().find_map(Account::owner).filter(|_| owner.is_none_or(|uid| uid == 0));
+    if let Some((uid, gid)) = inside
+        && namespaces_work(uid, gid)
+    {
+        let first = found.into_iter().next().expect("find returns at least one");
+        return Ok((first, Account::Namespace { uid, gid }));
+    }
+    Err(barred.unwrap_or(Error::NoAccount))
+}
+
+/// The first folder on the way to `path` (itself included) that the user cannot enter.
+fn bar(path: &Path, uid: u32, gid: u32) -> Option<PathBuf> {
+    let mut folders: Vec<&Path> = path.ancestors().collect();
+    folders.reverse();
+    folders.into_iter().find(|folder| !may_enter(folder, uid, gid)).map(Path::to_owned)
+}
+
+fn may_enter(folder: &Path, uid: u32, gid: u32) -> bool {
+    let Ok(meta) = fs::metadata(folder) else { return false };
+    let bit = match (meta.uid() == uid, meta.gid() == gid) {
+        (true, _) => 0o100,
+        (false, true) => 0o010,
+        (false, false) => 0o001,
+    };
+    meta.mode() & bit != 0
+}
+
+fn lookup(name: &str) -> Option<Account> {
+    let passwd = fs::read_to_string("/etc/passwd").ok()?;
+    let mut fields = passwd.lines().map(|line| line.split(':')).find(|fields| fields.clone().next() == Some(name))?.skip(2);
+    let uid = fields.next()?.parse().ok()?;
+    let gid = fields.next()?.parse().ok()?;
+    Some(Account::Other { name: name.to_owned(), uid, gid })
+}
+
+fn unshare(uid: u32, gid: u32) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--user", &format!("--map-user={uid}"), &format!("--map-group={gid}"), "--"]);
+    command
+}
+
+fn namespaces_work(uid: u32, gid: u32) -> bool {
+    let status = unshare(uid, gid).arg(OsStr::new("true")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
