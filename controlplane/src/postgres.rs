@@ -161,7 +161,9 @@ impl Postgres {
         make_dir(&fresh, 0o700)?;
         self.give(&fresh)?;
         let mut initdb = self.account.command(&self.binaries.program("initdb"));
-        initdb.args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"]).arg(&fresh);
+        initdb
+            .args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"])
+            .arg(&fresh);
         run("make a database cluster", initdb)?;
         fs::rename(&fresh, &self.data).map_err(|source| Error::Directory { path: self.data.clone(), source })
     }
@@ -177,13 +179,24 @@ impl Postgres {
             text.push_str("fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n");
         }
         let path = self.data.join("postgresql.conf");
-        let written = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        let written = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()));
         written.map_err(|source| Error::Directory { path: path.clone(), source })?;
         self.give(&path)
     }
 
     fn launch(&self, log: &Path) -> Result<(), Error> {
-        fs::OpenOptions::new().append(true).create(true).mode(0o600).open(log).map_err(|source| Error::Directory { path: log.to_owned(), source })?;
+        fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(log)
+            .map_err(|source| Error::Directory { path: log.to_owned(), source })?;
         self.give(log)?;
         let deadline = Instant::now() + ORPHANS;
         loop {
@@ -201,7 +214,8 @@ impl Postgres {
     /// A 0700 directory whose socket path is short enough: beside the data, else in a temporary one.
     fn make_socket_dir(&self, dir: &Path) -> Result<PathBuf, Error> {
         let beside = dir.join("socket");
-        let plain = beside.as_os_str().as_encoded_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"/._-+@".contains(b));
+        let plain =
+            beside.as_os_str().as_encoded_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"/._-+@".contains(b));
         if beside.exists() {
             // Left by a postmaster that was killed: its lock names a process that is another's, or a zombie's, by now.
             fs::remove_dir_all(&beside).map_err(|source| Error::Directory { path: beside.clone(), source })?;
@@ -221,7 +235,9 @@ impl Postgres {
     /// Hands a path to the account Postgres runs as.
     fn give(&self, path: &Path) -> Result<(), Error> {
         match self.account.owner() {
-            Some((uid, gid)) => chown(path, Some(uid), Some(gid)).map_err(|source| Error::Directory { path: path.to_owned(), source }),
+            Some((uid, gid)) => {
+                chown(path, Some(uid), Some(gid)).map_err(|source| Error::Directory { path: path.to_owned(), source })
+            }
             None => Ok(()),
         }
     }
@@ -256,13 +272,18 @@ fn connect_options(socket_dir: &Path) -> PgConnectOptions {
 }
 
 async fn pool(options: PgConnectOptions, connections: u32) -> Result<sqlx::PgPool, Error> {
-    PgPoolOptions::new().max_connections(connections).connect_with(options).await.map_err(|source| Error::Connect { source })
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .connect_with(options)
+        .await
+        .map_err(|source| Error::Connect { source })
 }
 
 /// True when process `pid` is a postmaster started over `data`. A zombie has no command line.
 fn serves(pid: u32, data: &Path) -> bool {
     let data = data.as_os_str().as_encoded_bytes();
-    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.split(|byte| *byte == 0).any(|argument| argument == data))
+    fs::read(format!("/proc/{pid}/cmdline"))
+        .is_ok_and(|line| line.split(|byte| *byte == 0).any(|argument| argument == data))
 }
 
 fn existing_major(data: &Path) -> Result<Option<u32>, Error> {
@@ -280,7 +301,11 @@ fn absolute(path: &Path) -> Result<PathBuf, Error> {
 
 /// Makes a directory and its parents; `mode` holds for the last one.
 fn make_dir(path: &Path, mode: u32) -> Result<(), Error> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(path).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)));
     made.map_err(|source| Error::Directory { path: path.to_owned(), source })
 }
 

@@ -48,7 +48,11 @@ impl Account {
                 command
             }
         };
-        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").env("LC_ALL", "C").current_dir("/");
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+            .env("LC_ALL", "C")
+            .current_dir("/");
         command
     }
 
@@ -108,7 +112,8 @@ fn may_enter(folder: &Path, uid: u32, gid: u32) -> bool {
 
 fn lookup(name: &str) -> Option<Account> {
     let passwd = fs::read_to_string("/etc/passwd").ok()?;
-    let mut fields = passwd.lines().map(|line| line.split(':')).find(|fields| fields.clone().next() == Some(name))?.skip(2);
+    let mut fields =
+        passwd.lines().map(|line| line.split(':')).find(|fields| fields.clone().next() == Some(name))?.skip(2);
     let uid = fields.next()?.parse().ok()?;
     let gid = fields.next()?.parse().ok()?;
     Some(Account::Other { name: name.to_owned(), uid, gid })
@@ -121,6 +126,11 @@ fn unshare(uid: u32, gid: u32) -> Command {
 }
 
 fn namespaces_work(uid: u32, gid: u32) -> bool {
-    let status = unshare(uid, gid).arg(OsStr::new("true")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status = unshare(uid, gid)
+        .arg(OsStr::new("true"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     status.is_ok_and(|status| status.success())
 }

@@ -62,7 +62,10 @@ pub(super) fn find(named: Option<&Path>, python: Option<&Path>, major: Option<u3
     let Some(major) = major else { return Ok(found) };
     let (fitting, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|binaries| binaries.major == major);
     if fitting.is_empty() {
-        return Err(Error::Version { data: major, found: others.iter().map(|b| format!("{} in {}", b.major, b.folder.display())).collect() });
+        return Err(Error::Version {
+            data: major,
+            found: others.iter().map(|b| format!("{} in {}", b.major, b.folder.display())).collect(),
+        });
     }
     Ok(fitting)
 }

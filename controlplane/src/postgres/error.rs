@@ -46,7 +46,9 @@ pub enum Error {
         folder: PathBuf,
     },
     /// Root, and neither a user to switch to nor user namespaces.
-    #[error("Postgres cannot run as root, and there is neither a user \"postgres\" or \"nobody\" to switch to nor a usable `unshare --user`")]
+    #[error(
+        "Postgres cannot run as root, and there is neither a user \"postgres\" or \"nobody\" to switch to nor a usable `unshare --user`"
+    )]
     NoAccount,
     /// A program could not be started.
     #[error("cannot run {}", program.display())]
@@ -109,7 +111,9 @@ impl Explain for Error {
             Self::Version { .. } => "PostgresVersionMismatch",
             Self::Directory { .. } => "DataDirectoryNotWritable",
             Self::Unreachable { .. } | Self::NoAccount => "DataDirectoryNotReachable",
-            Self::Spawn { .. } | Self::Command { .. } | Self::Undecided { .. } | Self::Connect { .. } => "PostgresFailed",
+            Self::Spawn { .. } | Self::Command { .. } | Self::Undecided { .. } | Self::Connect { .. } => {
+                "PostgresFailed"
+            }
         }
     }
 

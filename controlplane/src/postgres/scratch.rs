@@ -44,14 +44,17 @@ struct Cluster {
 static CLUSTER: OnceLock<Result<Cluster, Error>> = OnceLock::new();
 
 pub(super) async fn create() -> Result<Scratch, Error> {
-    let cluster = tokio::task::spawn_blocking(|| CLUSTER.get_or_init(start)).await.expect("starting Postgres does not panic");
+    let cluster =
+        tokio::task::spawn_blocking(|| CLUSTER.get_or_init(start)).await.expect("starting Postgres does not panic");
     let postgres = match cluster {
         Ok(cluster) => &cluster.postgres,
         Err(error) => return Err(Error::Command { what: "start the tests' Postgres", output: error.to_string() }),
     };
     let name = format!("scratch_{}", uuid::Uuid::new_v4().simple());
     let mut connection = postgres.options().connect().await.map_err(|source| Error::Connect { source })?;
-    let made = sqlx::query(sqlx::AssertSqlSafe(format!("create database {name} template template0"))).execute(&mut connection).await;
+    let made = sqlx::query(sqlx::AssertSqlSafe(format!("create database {name} template template0")))
+        .execute(&mut connection)
+        .await;
     made.map_err(|source| Error::Connect { source })?;
     Ok(Scratch { options: connect_options(&postgres.socket_dir).database(&name) })
 }

@@ -65,7 +65,8 @@ async fn a_killed_cluster_recovers_at_the_next_start() {
 #[tokio::test]
 async fn a_data_directory_with_a_long_path_still_has_a_socket() {
     let dir = open_folder();
-    let settings = Settings { dir: dir.path().join("long".repeat(30)).join("postgres"), volatile: true, ..Settings::default() };
+    let settings =
+        Settings { dir: dir.path().join("long".repeat(30)).join("postgres"), volatile: true, ..Settings::default() };
     let postgres = Postgres::start(&settings).expect("it starts");
     let pool = postgres.pool(1).await.expect("it takes connections");
     assert_eq!(one(&pool).await, 1);
@@ -80,14 +81,17 @@ async fn scratch_databases_do_not_see_each_other() {
     let (first, second) = (Postgres::scratch().await.expect("one"), Postgres::scratch().await.expect("two"));
     let (first, second) = (first.pool().await.expect("a pool"), second.pool().await.expect("a pool"));
     sqlx::query("create table mine (n int)").execute(&first).await.expect("a table can be made");
-    let seen: Option<String> = sqlx::query_scalar("select to_regclass('mine')::text").fetch_one(&second).await.expect("the other answers");
+    let seen: Option<String> =
+        sqlx::query_scalar("select to_regclass('mine')::text").fetch_one(&second).await.expect("the other answers");
     assert_eq!(seen, None);
 }
 
 #[test]
 fn nobody_but_its_owner_can_enter_the_socket_folder() {
     let dir = open_folder();
-    let postgres = Postgres::start(&Settings { dir: dir.path().join("postgres"), volatile: true, ..Settings::default() }).expect("it starts");
+    let postgres =
+        Postgres::start(&Settings { dir: dir.path().join("postgres"), volatile: true, ..Settings::default() })
+            .expect("it starts");
     let mode = fs::metadata(&postgres.socket_dir).expect("the folder is there").permissions().mode() & 0o777;
     postgres.stop().expect("it stops");
     assert_eq!(mode, 0o700);
@@ -96,7 +100,8 @@ fn nobody_but_its_owner_can_enter_the_socket_folder() {
 #[test]
 fn a_folder_without_postgres_is_refused_by_name() {
     let dir = open_folder();
-    let settings = Settings { dir: dir.path().join("postgres"), binaries: Some("/nonexistent/bin".into()), ..Settings::default() };
+    let settings =
+        Settings { dir: dir.path().join("postgres"), binaries: Some("/nonexistent/bin".into()), ..Settings::default() };
     let error = Postgres::start(&settings).expect_err("there is nothing to run");
     assert!(matches!(error, Error::NotBinaries { .. }), "{error}");
 }
@@ -107,7 +112,8 @@ fn data_of_another_major_version_is_refused_with_what_there_is() {
     let data = dir.path().join("postgres/data");
     fs::create_dir_all(&data).expect("a folder");
     fs::write(data.join("PG_VERSION"), "9\n").expect("a file");
-    let error = Postgres::start(&Settings { dir: dir.path().join("postgres"), ..Settings::default() }).expect_err("no Postgres 9 here");
+    let error = Postgres::start(&Settings { dir: dir.path().join("postgres"), ..Settings::default() })
+        .expect_err("no Postgres 9 here");
     assert!(matches!(error, Error::Version { data: 9, .. }), "{error}");
 }
 
@@ -115,7 +121,8 @@ fn data_of_another_major_version_is_refused_with_what_there_is() {
 fn a_data_directory_under_a_file_is_not_writable() {
     let dir = open_folder();
     fs::write(dir.path().join("file"), "").expect("a file");
-    let error = Postgres::start(&Settings { dir: dir.path().join("file/postgres"), ..Settings::default() }).expect_err("a file is no folder");
+    let error = Postgres::start(&Settings { dir: dir.path().join("file/postgres"), ..Settings::default() })
+        .expect_err("a file is no folder");
     assert!(matches!(error, Error::Directory { .. }), "{error}");
 }
 
