@@ -1,4 +1,5 @@
-# The only entry. Logic lives in bootstrap.py (set-up) and in the code.
-.PHONY: demo test check bench bless
-demo test check bench bless:
-	@python3 bootstrap.py $@
+# The only entry. Logic lives in bootstrap.py (set-up) and in the code. ARGS goes to the program run: make test ARGS='-k lease'
+PYTHON ?= python3
+.PHONY: demo test check bench bless sqlx
+demo test check bench bless sqlx:
+	@$(PYTHON) bootstrap.py $@ $(ARGS)
