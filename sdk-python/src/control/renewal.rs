@@ -1,0 +1,49 @@
+//! The sign of life of a lease that waits for its first session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use pyo3::prelude::*;
+use tokio::task::JoinHandle;
+
+use super::connection::{Connection, Question};
+
+/// A background task that renews one lease; stops when dropped.
+#[pyclass(frozen, module = "torch_remote._C")]
+pub struct Renewal {
+    task: JoinHandle<()>,
+}
+
+impl Renewal {
+    pub(super) fn start(connection: Arc<Connection>, path: String, every: Duration) -> Self {
+        let question = Question { method: Method::POST, path, body: b"{}".to_vec(), traceparent: None };
+        let task = super::wait::runtime().spawn(async move {
+            let mut pause = every;
+            loop {
+                tokio::time::sleep(pause).await;
+                pause = match connection.ask(&question, every).await {
+                    Ok(_) => every,
+                    Err(error) if error.passing() => Duration::from_secs(1),
+                    // The lease is gone or no longer ours: whoever waits for it sees why.
+                    Err(_) => break,
+                };
+            }
+        });
+        Self { task }
+    }
+}
+
+#[pymethods]
+impl Renewal {
+    /// Ends it. Safe to repeat.
+    fn stop(&self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
