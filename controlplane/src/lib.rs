@@ -5,6 +5,7 @@
 
 pub mod explain;
 pub mod postgres;
+pub mod store;
 
 /// Client of the agents' Control service, generated over [`torch_remote_proto::v1`].
 #[allow(missing_docs, clippy::all)]

@@ -1,0 +1,38 @@
+//! What Postgres holds: objects, their history, and the caches over it. One file per noun.
+//!
+//! Owns every SQL statement on objects. Leaves what an object may say to `torch_remote_api` and who may write it to the callers.
+//! Invariants: a write takes the row of `cluster_rv` as its last lock, so a reader that has seen version N has seen all up to N; a write that
+//! changes nothing has no version; one task per replica reads the log, however many watch.
+
+pub mod event;
+pub mod key;
+pub mod list;
+pub mod log;
+pub mod namespace;
+pub mod object;
+pub mod watch_cache;
+pub mod write;
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+
+pub use key::{Key, Resource};
+pub use list::{List, Query, Version};
+pub use object::{Error, Object, Objects, Retry};
+pub use write::{Deletion, Preconditions, Write};
+
+/// The schema, applied at start; forward only.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+
+/// Brings the database to this release's schema and makes the namespaces every installation has.
+///
+/// # Errors
+/// The database refused, or its schema is newer than this program.
+pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
+    MIGRATIONS.run(pool).await.map_err(|source| Error::Migrate { source })?;
+    namespace::ensure(&Objects::new(pool.clone()), &["default", "kube-system"]).await
+}
+
+/// How often the log's counter is read when nothing wakes the tail.
+pub const POLL: Duration = Duration::from_millis(100);

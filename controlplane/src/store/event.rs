@@ -1,0 +1,212 @@
+//! Events: what happened to an object, for people. Written from a bounded queue, outside the transactions they tell of, and gone after an hour.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::object::seconds;
+use super::{Error, Key, Object, Objects, Preconditions, Resource};
+
+/// Events waiting to be written; more are dropped and counted.
+const QUEUE: usize = 1024;
+/// Events written in one transaction.
+const BATCH: usize = 32;
+/// How long an event stays after it last happened, in seconds.
+const LIFE_SECONDS: f64 = 3600.0;
+
+/// Whether an event is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Things go their way.
+    Normal,
+    /// Something to look at.
+    Warning,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Happening {
+    /// apiVersion, kind, name, namespace, uid and resourceVersion of the object.
+    pub involved: Value,
+    /// Normal or Warning.
+    pub severity: Severity,
+    /// CamelCase, for machines.
+    pub reason: String,
+    /// One sentence, for people.
+    pub message: String,
+    /// Which part of the control plane saw it.
+    pub component: &'static str,
+}
+
+/// Takes events without waiting. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    component: &'static str,
+    queue: mpsc::Sender<Happening>,
+}
+
+impl Recorder {
+    /// A recorder, and the writer that must be run beside it.
+    pub fn new(objects: Objects, component: &'static str) -> (Self, Writer) {
+        let (queue, happenings) = mpsc::channel(QUEUE);
+        (Self { component, queue }, Writer { objects, happenings })
+    }
+
+    /// The same queue under another component's name.
+    pub fn named(&self, component: &'static str) -> Self {
+        Self { component, ..self.clone() }
+    }
+
+    /// Something that goes its way.
+    pub fn normal(&self, object: &Object, reason: &str, message: impl Into<String>) {
+        self.record(object, Severity::Normal, reason, message.into());
+    }
+
+    /// Something to look at.
+    pub fn warning(&self, object: &Object, reason: &str, message: impl Into<String>) {
+        self.record(object, Severity::Warning, reason, message.into());
+    }
+
+    fn record(&self, object: &Object, severity: Severity, reason: &str, message: String) {
+        let metadata = &object.body["metadata"];
+        let mut involved = json!({
+            "apiVersion": object.body["apiVersion"], "kind": object.body["kind"], "name": metadata["name"],
+            "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"],
+        });
+        if !object.namespace().is_empty() {
+            involved["namespace"] = metadata["namespace"].clone();
+        }
+        let happening = Happening { involved, severity, reason: reason.to_owned(), message, component: self.component };
+        if let Err(mpsc::error::TrySendError::Full(lost)) = self.queue.try_send(happening) {
+            metrics::counter!("torchremote_events_dropped_total").increment(1);
+            tracing::debug!(reason = lost.reason, "event dropped: the queue is full");
+        }
+    }
+}
+
+/// Writes what a [`Recorder`] takes.
+#[derive(Debug)]
+pub struct Writer {
+    objects: Objects,
+    happenings: mpsc::Receiver<Happening>,
+}
+
+impl Writer {
+    /// Writes events, and removes old ones each minute, until told to stop; what is queued by then is still written.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut sweeps = tokio::time::interval(Duration::from_secs(60));
+        sweeps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                biased;
+                taken = self.happenings.recv_many(&mut batch, BATCH) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    for happening in batch.drain(..) {
+                        // One each: an event whose namespace went away must not take others with it.
+                        if let Err(error) = write(&self.objects, &happening).await {
+                            tracing::debug!(error = &error as &dyn std::error::Error, reason = happening.reason, "event not written");
+                        }
+                    }
+                }
+                _ = sweeps.tick() => {
+                    if let Err(error) = sweep(&self.objects).await {
+                        tracing::debug!(error = &error as &dyn std::error::Error, "old events not removed");
+                    }
+                }
+                () = stop.cancelled() => self.happenings.close(),
+            }
+        }
+    }
+}
+
+/// Writes one event, or counts it on the one already there.
+///
+/// # Errors
+/// The namespace is not there; the database failed.
+pub async fn write(objects: &Objects, happening: &Happening) -> Result<(), Error> {
+    let namespace = happening.involved["namespace"].as_str().unwrap_or("default").to_owned();
+    let key = Key::new(Resource::EVENTS, namespace, name(happening));
+    // A second replica may make the event between the look and the write.
+    for _ in 0..3 {
+        let mut write = objects.begin().await?;
+        let now = write.now().await?;
+        let written = match write.lock(&key).await? {
+            Some(event) => {
+                let mut body = event.body;
+                body["count"] = json!(body["count"].as_i64().unwrap_or(1) + 1);
+                body["lastTimestamp"] = json!(seconds(now));
+                write.update(&key, body, &Preconditions::default()).await
+            }
+            None => write.create(Resource::EVENTS, body(&key, happening, now)).await,
+        };
+        match written {
+            Ok(_) => return write.commit().await.map(drop),
+            Err(Error::AlreadyExists { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::AlreadyExists { key })
+}
+
+/// Removes events that last happened more than an hour ago.
+///
+/// # Errors
+/// The database failed.
+pub async fn sweep(objects: &Objects) -> Result<usize, Error> {
+    let old = sqlx::query!(
+        "select ns, name from object where grp = '' and plural = 'events'
+         and (body->>'lastTimestamp')::timestamptz < clock_now() - $1 * interval '1 second' limit 500",
+        LIFE_SECONDS
+    );
+    let old = old.fetch_all(objects.pool()).await.map_err(Error::database("find old events"))?;
+    let mut removed = 0;
+    for row in old {
+        let mut write = objects.begin().await?;
+        match write.delete(&Key::new(Resource::EVENTS, row.ns, row.name), &Preconditions::default()).await {
+            Ok(_) => {
+                write.commit().await?;
+                removed += 1;
+            }
+            Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(removed)
+}
+
+/// The same happening has the same name, so that it is counted and not repeated.
+fn name(happening: &Happening) -> String {
+    let mut hash = Sha256::new();
+    for part in
+        [happening.involved["uid"].as_str().unwrap_or(""), happening.component, &happening.reason, &happening.message]
+    {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let hash = hex::encode(&hash.finalize()[..8]);
+    let involved: String = happening.involved["name"].as_str().unwrap_or("unknown").chars().take(200).collect();
+    format!("{involved}.{hash}")
+}
+
+fn body(key: &Key, happening: &Happening, now: DateTime<Utc>) -> Value {
+    let severity = match happening.severity {
+        Severity::Normal => "Normal",
+        Severity::Warning => "Warning",
+    };
+    json!({
+        "apiVersion": "v1", "kind": "Event",
+        "metadata": {"name": key.name, "namespace": key.namespace},
+        "involvedObject": happening.involved,
+        "type": severity, "reason": happening.reason, "message": happening.message,
+        "source": {"component": happening.component}, "reportingComponent": happening.component, "reportingInstance": "",
+        "firstTimestamp": seconds(now), "lastTimestamp": seconds(now), "count": 1,
+        "eventTime": null,
+    })
+}

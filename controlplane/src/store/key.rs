@@ -1,0 +1,82 @@
+//! Names of stored things: [`Resource`] (group and plural) and [`Key`] (one object).
+
+use std::fmt;
+
+/// A kind of stored object, by its API group and plural.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Resource {
+    /// API group; empty for core.
+    pub group: &'static str,
+    /// Lower-case plural, as in URLs.
+    pub plural: &'static str,
+}
+
+impl Resource {
+    /// Machine manifests.
+    pub const MACHINES: Self = Self { group: "torchremote.dev", plural: "remotemachines" };
+    /// Leases of devices.
+    pub const LEASES: Self = Self { group: "torchremote.dev", plural: "deviceleases" };
+    /// Where machines come from (cluster-scoped).
+    pub const PROVIDERS: Self = Self { group: "torchremote.dev", plural: "providers" };
+    /// Teams (cluster-scoped).
+    pub const NAMESPACES: Self = Self { group: "", plural: "namespaces" };
+    /// What happened.
+    pub const EVENTS: Self = Self { group: "", plural: "events" };
+    /// All that are stored.
+    pub const ALL: [Self; 5] = [Self::MACHINES, Self::LEASES, Self::PROVIDERS, Self::NAMESPACES, Self::EVENTS];
+
+    /// The stored resource of this group and plural, if there is one.
+    pub fn find(group: &str, plural: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|resource| resource.group == group && resource.plural == plural)
+    }
+
+    /// Whether `metadata.generation` counts changes of the spec.
+    pub fn has_generation(self) -> bool {
+        self.group == "torchremote.dev"
+    }
+
+    /// Whether status is written only through `/status`.
+    pub fn has_status(self) -> bool {
+        self != Self::EVENTS
+    }
+
+    /// Whether objects lie in a namespace.
+    pub fn namespaced(self) -> bool {
+        self != Self::NAMESPACES && self != Self::PROVIDERS
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.group.is_empty() { f.write_str(self.plural) } else { write!(f, "{}.{}", self.plural, self.group) }
+    }
+}
+
+/// One object's place. Ordered: transactions that lock several lock them in this order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Its kind.
+    pub resource: Resource,
+    /// Empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl Key {
+    /// An object in a namespace; pass an empty one for cluster-scoped kinds.
+    pub fn new(resource: Resource, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { resource, namespace: namespace.into(), name: name.into() }
+    }
+
+    /// A cluster-scoped object.
+    pub fn cluster(resource: Resource, name: impl Into<String>) -> Self {
+        Self::new(resource, "", name)
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} \"{}\"", self.resource, self.name)
+    }
+}

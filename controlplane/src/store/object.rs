@@ -1,0 +1,261 @@
+//! [`Object`], one stored object, and [`Objects`], the store's front: reads, the start of a write, and the news of changes.
+//!
+//! Invariant: what a read returns was committed; a caller that must act on it takes it again with [`Write::lock`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use sqlx::PgPool;
+use tokio::sync::{Notify, broadcast};
+
+use super::{Key, List, Query, Resource, Write};
+
+/// Changes kept for a receiver that lags; one that lags further gets `Lagged` and must look at everything.
+const CHANGES: usize = 4096;
+
+/// Why the store refused or failed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are named by the texts")]
+pub enum Error {
+    #[error("{key} not found")]
+    NotFound { key: Key },
+    #[error("{key} already exists")]
+    AlreadyExists { key: Key },
+    #[error("{key} has been modified: the caller's version is {expected}, the stored one {found}")]
+    Conflict { key: Key, expected: i64, found: i64 },
+    #[error("{key} is another object by now: its uid is not {expected}")]
+    OtherUid { key: Key, expected: Box<str> },
+    #[error("{key} is being deleted, so finalizers can only be removed")]
+    FinalizerAdded { key: Key },
+    #[error("namespace \"{namespace}\" not found")]
+    NamespaceMissing { namespace: String },
+    #[error("namespace \"{namespace}\" is being terminated")]
+    NamespaceTerminating { namespace: String },
+    #[error("resource version {version} is too old: history up to {compacted} is gone; list again")]
+    Expired { version: i64, compacted: i64 },
+    #[error("resource version {version} is ahead of the newest, {newest}")]
+    Future { version: i64, newest: i64 },
+    #[error("stored object {key} does not have the form expected of it")]
+    Malformed {
+        key: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error(
+        "could not bring the database to this release's schema; look at the cause, and restore or upgrade the database"
+    )]
+    Migrate {
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
+    #[error("the database failed to {operation}")]
+    Database {
+        operation: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+/// What a caller may do after an [`Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// The same call fails again.
+    Never,
+    /// Read again and repeat at once.
+    Now,
+    /// Repeat after this time.
+    After(Duration),
+}
+
+impl Error {
+    /// For `map_err`: names the operation that failed.
+    pub fn database(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Database { operation, source }
+    }
+
+    /// Whether the caller should try again.
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Conflict { .. } => Retry::Now,
+            Self::Database { source, .. } => match source.as_database_error().and_then(|error| error.code()).as_deref()
+            {
+                // Deadlock and serialization failure.
+                Some("40P01" | "40001") => Retry::Now,
+                _ => Retry::After(Duration::from_secs(1)),
+            },
+            _ => Retry::Never,
+        }
+    }
+}
+
+/// One object as JSON, with metadata the server has filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    /// All of it: apiVersion, kind, metadata, spec, status.
+    pub body: Value,
+}
+
+impl Object {
+    /// `metadata.name`.
+    pub fn name(&self) -> &str {
+        self.text("/metadata/name")
+    }
+
+    /// `metadata.namespace`; empty for cluster-scoped kinds.
+    pub fn namespace(&self) -> &str {
+        self.text("/metadata/namespace")
+    }
+
+    /// `metadata.uid`.
+    pub fn uid(&self) -> &str {
+        self.text("/metadata/uid")
+    }
+
+    /// `metadata.resourceVersion`; 0 before the first commit.
+    pub fn resource_version(&self) -> i64 {
+        self.text("/metadata/resourceVersion").parse().unwrap_or(0)
+    }
+
+    /// `metadata.generation`; 0 for kinds without one.
+    pub fn generation(&self) -> i64 {
+        self.body.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0)
+    }
+
+    /// Whether deletion was asked for.
+    pub fn deleting(&self) -> bool {
+        self.body.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
+    }
+
+    /// `metadata.finalizers`.
+    pub fn finalizers(&self) -> Vec<&str> {
+        let list = self.body.pointer("/metadata/finalizers").and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    /// `metadata.creationTimestamp`.
+    pub fn created(&self) -> Option<DateTime<Utc>> {
+        DateTime::parse_from_rfc3339(self.text("/metadata/creationTimestamp")).ok().map(|time| time.to_utc())
+    }
+
+    /// The whole object as a type.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when the stored JSON is not a `T`.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        T::deserialize(&self.body).map_err(|source| self.malformed(source))
+    }
+
+    /// `spec` as a type.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when the stored JSON is not a `T`.
+    pub fn spec<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        T::deserialize(&self.body["spec"]).map_err(|source| self.malformed(source))
+    }
+
+    /// `status` as a type; `None` when nobody has written one.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when the stored JSON is not a `T`.
+    pub fn status<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        match &self.body["status"] {
+            Value::Null => Ok(None),
+            status => T::deserialize(status).map(Some).map_err(|source| self.malformed(source)),
+        }
+    }
+
+    fn text(&self, pointer: &str) -> &str {
+        self.body.pointer(pointer).and_then(Value::as_str).unwrap_or("")
+    }
+
+    fn malformed(&self, source: serde_json::Error) -> Error {
+        let key = format!("{} {}/{}", self.text("/kind"), self.namespace(), self.name());
+        Error::Malformed { key, source }
+    }
+}
+
+/// All stored objects. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Objects {
+    pool: PgPool,
+    changes: broadcast::Sender<Key>,
+    committed: Arc<Notify>,
+}
+
+impl Objects {
+    /// A front to the objects in this database. The news of [`changes`](Self::changes) comes from the one [`Tail`](super::log::Tail) made of it.
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool, changes: broadcast::Sender::new(CHANGES), committed: Arc::new(Notify::new()) }
+    }
+
+    /// The pool beneath, for statements on tables of one's own.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// The object, if it exists.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn get(&self, key: &Key) -> Result<Option<Object>, Error> {
+        let body = sqlx::query_scalar!(
+            "select body from object where grp = $1 and plural = $2 and ns = $3 and name = $4",
+            key.resource.group,
+            key.resource.plural,
+            key.namespace,
+            key.name
+        );
+        let body = body.fetch_optional(&self.pool).await.map_err(Error::database("read an object"))?;
+        Ok(body.map(|body| Object { body }))
+    }
+
+    /// All objects of a kind, of one namespace or of all, at one version.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn list(&self, resource: Resource, namespace: Option<&str>) -> Result<List, Error> {
+        self.query(&Query { namespace: namespace.map(str::to_owned), ..Query::all(resource) }).await
+    }
+
+    /// The database's clock, with the offset tests set: judges waits, durations and leases.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn now(&self) -> Result<DateTime<Utc>, Error> {
+        let now = sqlx::query_scalar!(r#"select clock_now() as "now!""#);
+        now.fetch_one(&self.pool).await.map_err(Error::database("read the clock"))
+    }
+
+    /// Starts a transaction. Dropping the [`Write`] undoes it.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn begin(&self) -> Result<Write, Error> {
+        let transaction = self.pool.begin().await.map_err(Error::database("begin a transaction"))?;
+        Ok(Write::new(transaction, self.committed.clone()))
+    }
+
+    /// Keys of objects that changed, on any replica, in the order of their versions. A hint to look: also look at everything now and then.
+    pub fn changes(&self) -> broadcast::Receiver<Key> {
+        self.changes.subscribe()
+    }
+
+    /// For the tail: tells the receivers of [`changes`](Self::changes).
+    pub(super) fn announce(&self, key: Key) {
+        // An error means that nobody listens.
+        drop(self.changes.send(key));
+    }
+
+    /// For the tail: returns when a write of this replica has committed.
+    pub(super) async fn committed(&self) {
+        self.committed.notified().await;
+    }
+}
+
+/// A time as metadata writes it.
+pub fn seconds(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}

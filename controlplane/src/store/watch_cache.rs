@@ -1,0 +1,283 @@
+//! [`WatchCache`]: the present state and the recent history of every kind, in memory, for any number of watchers and no SQL for each.
+//!
+//! Owns the hand-over from state or history to live changes without a gap or a repeat: both are taken under one lock. Leaves selectors and
+//! rendering to the watcher. Bounded: a watcher that falls behind by more than [`LAG`] changes is cut off and resumes by its last version.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::{broadcast, watch};
+
+use super::{Error, Key, Objects, Resource, log};
+
+/// Changes of a kind kept in memory for those who resume.
+const RING: usize = 4096;
+/// Changes of a kind a watcher may be behind.
+pub const LAG: usize = 1024;
+/// How long a reader waits for this replica to reach a version it has seen on another.
+pub const CATCH_UP: Duration = Duration::from_secs(3);
+
+/// One version of one object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// What changed.
+    pub key: Key,
+    /// The version it got.
+    pub version: i64,
+    /// The state before; `None` when it was made.
+    pub before: Option<Value>,
+    /// The state after; of a deleted object the last one, with the deletion's version.
+    pub body: Arc<Value>,
+    /// Whether it is gone.
+    pub deleted: bool,
+}
+
+/// How a change looks through a selector.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Seen {
+    /// It came into view.
+    Added(Arc<Value>),
+    /// It was and is in view.
+    Modified(Arc<Value>),
+    /// It is gone, or out of view: the state last in view, with the version of the change.
+    Deleted(Arc<Value>),
+}
+
+impl Change {
+    pub(super) fn new(key: Key, version: i64, before: Option<Value>, body: Value, deleted: bool) -> Self {
+        Self { key, version, before, body: Arc::new(body), deleted }
+    }
+
+    /// What one who sees only what `accepts` sees of this change.
+    pub fn seen(&self, accepts: impl Fn(&Value) -> bool) -> Option<Seen> {
+        let before = self.before.as_ref().filter(|before| accepts(before));
+        let after = !self.deleted && accepts(&self.body);
+        match (before, after) {
+            (None, true) => Some(Seen::Added(self.body.clone())),
+            (Some(_), true) => Some(Seen::Modified(self.body.clone())),
+            (Some(_), false) if self.deleted => Some(Seen::Deleted(self.body.clone())),
+            (Some(before), false) => {
+                let mut last = before.clone();
+                last["metadata"]["resourceVersion"] = json!(self.version.to_string());
+                Some(Seen::Deleted(Arc::new(last)))
+            }
+            (None, false) => None,
+        }
+    }
+}
+
+/// Live changes of one kind after a point, with what came between.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Objects as of [`Self::version`], when the state was asked for.
+    pub state: Vec<Arc<Value>>,
+    /// Changes since the version resumed from, up to [`Self::version`].
+    pub backlog: Vec<Arc<Change>>,
+    /// Where the live changes begin.
+    pub version: i64,
+    live: broadcast::Receiver<Arc<Change>>,
+    newest: watch::Receiver<i64>,
+}
+
+/// Why no more changes come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The watcher was too slow.
+    Lagged,
+    /// The cache was rebuilt; history is broken.
+    Reset,
+}
+
+impl Subscription {
+    /// The next change.
+    ///
+    /// # Errors
+    /// [`Ended`]: no more will come.
+    ///
+    /// # Cancel safety
+    /// Safe: a change is taken or is not.
+    pub async fn next(&mut self) -> Result<Arc<Change>, Ended> {
+        let change = self.live.recv().await.map_err(|error| match error {
+            broadcast::error::RecvError::Lagged(_) => Ended::Lagged,
+            broadcast::error::RecvError::Closed => Ended::Reset,
+        })?;
+        self.version = change.version;
+        Ok(change)
+    }
+
+    /// A version this watcher has seen everything up to, when no change of its kind waits; for bookmarks.
+    pub fn progress(&mut self) -> Option<i64> {
+        // Read before looking at the queue: changes are queued before the version that covers them is published.
+        let newest = *self.newest.borrow();
+        if !self.live.is_empty() {
+            return None;
+        }
+        self.version = self.version.max(newest);
+        Some(self.version)
+    }
+}
+
+/// State and recent history of every kind.
+#[derive(Debug)]
+pub struct WatchCache {
+    kinds: RwLock<Kinds>,
+    newest: watch::Sender<i64>,
+}
+
+#[derive(Debug, Default)]
+struct Kinds {
+    version: i64,
+    kinds: HashMap<Resource, Kind>,
+}
+
+#[derive(Debug)]
+struct Kind {
+    current: BTreeMap<(String, String), Arc<Value>>,
+    ring: VecDeque<Arc<Change>>,
+    /// Every change after this version is in the ring.
+    floor: i64,
+    live: broadcast::Sender<Arc<Change>>,
+}
+
+impl Kind {
+    fn at(version: i64) -> Self {
+        Self { current: BTreeMap::new(), ring: VecDeque::new(), floor: version, live: broadcast::Sender::new(LAG) }
+    }
+}
+
+impl Default for WatchCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl WatchCache {
+    /// An empty cache at version 0.
+    pub fn new() -> Self {
+        Self { kinds: RwLock::default(), newest: watch::Sender::new(0) }
+    }
+
+    /// The version this replica has reached.
+    pub fn version(&self) -> i64 {
+        *self.newest.borrow()
+    }
+
+    /// Objects of a kind and the version they show.
+    pub fn list(&self, resource: Resource) -> (Vec<Arc<Value>>, i64) {
+        let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        let state = kinds.kinds.get(&resource).map(|kind| kind.current.values().cloned().collect());
+        (state.unwrap_or_default(), kinds.version)
+    }
+
+    /// Waits until this replica has reached a version.
+    ///
+    /// # Errors
+    /// [`Error::Future`] when it has not within [`CATCH_UP`].
+    pub async fn reach(&self, version: i64) -> Result<(), Error> {
+        let mut newest = self.newest.subscribe();
+        let reached = tokio::time::timeout(CATCH_UP, newest.wait_for(|newest| *newest >= version)).await;
+        match reached {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Error::Future { version, newest: self.version() }),
+        }
+    }
+
+    /// Everything there is now, then changes.
+    pub fn subscribe(&self, resource: Resource) -> Subscription {
+        let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
+        let version = kinds.version;
+        let kind = kinds.kinds.entry(resource).or_insert_with(|| Kind::at(version));
+        let state = kind.current.values().cloned().collect();
+        Subscription {
+            state,
+            backlog: Vec::new(),
+            version,
+            live: kind.live.subscribe(),
+            newest: self.newest.subscribe(),
+        }
+    }
+
+    /// All changes after a version: from memory, or below that from the log.
+    ///
+    /// # Errors
+    /// [`Error::Future`] for a version this replica does not reach in time, [`Error::Expired`] for one whose history is gone; the database failed.
+    pub async fn resume(&self, objects: &Objects, resource: Resource, from: i64) -> Result<Subscription, Error> {
+        self.reach(from).await?;
+        let (mut subscription, floor) = self.resume_from_ring(resource, from);
+        if from >= floor {
+            return Ok(subscription);
+        }
+        let mut older = Vec::new();
+        let mut at = Some(from);
+        while let Some(from) = at {
+            let page = log::read(objects, Some(resource), from, floor, 1000).await?;
+            older.extend(page.changes.into_iter().map(Arc::new));
+            at = page.next;
+        }
+        // Looked at after reading: what was compacted by then may be missing above.
+        let compacted = sqlx::query_scalar!("select compacted from cluster_rv");
+        let compacted = compacted.fetch_one(objects.pool()).await.map_err(Error::database("read the version"))?;
+        if from < compacted {
+            return Err(Error::Expired { version: from, compacted });
+        }
+        older.append(&mut subscription.backlog);
+        subscription.backlog = older;
+        Ok(subscription)
+    }
+
+    fn resume_from_ring(&self, resource: Resource, from: i64) -> (Subscription, i64) {
+        let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
+        let version = kinds.version;
+        let kind = kinds.kinds.entry(resource).or_insert_with(|| Kind::at(version));
+        let backlog = kind.ring.iter().filter(|change| change.version > from).cloned().collect();
+        let subscription = Subscription {
+            state: Vec::new(),
+            backlog,
+            version,
+            live: kind.live.subscribe(),
+            newest: self.newest.subscribe(),
+        };
+        (subscription, kind.floor)
+    }
+
+    /// For the tail: changes in order, after which this replica is at `to`.
+    pub(super) fn apply(&self, changes: Vec<Change>, to: i64) {
+        let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
+        let before = kinds.version;
+        for change in changes {
+            let change = Arc::new(change);
+            let kind = kinds.kinds.entry(change.key.resource).or_insert_with(|| Kind::at(before));
+            let place = (change.key.namespace.clone(), change.key.name.clone());
+            if change.deleted {
+                kind.current.remove(&place);
+            } else {
+                kind.current.insert(place, change.body.clone());
+            }
+            if kind.ring.len() == RING {
+                kind.floor = kind.ring.pop_front().map_or(kind.floor, |oldest| oldest.version);
+            }
+            kind.ring.push_back(change.clone());
+            // An error means that nobody watches.
+            drop(kind.live.send(change));
+        }
+        kinds.version = to;
+        drop(kinds);
+        self.newest.send_replace(to);
+    }
+
+    /// For the tail: starts over from a state. Whoever watches is cut off.
+    pub(super) fn reset(&self, objects: Vec<(Key, Value)>, version: i64) {
+        let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
+        kinds.kinds = Resource::ALL.into_iter().map(|resource| (resource, Kind::at(version))).collect();
+        for (key, body) in objects {
+            if let Some(kind) = kinds.kinds.get_mut(&key.resource) {
+                kind.current.insert((key.namespace, key.name), Arc::new(body));
+            }
+        }
+        kinds.version = version;
+        drop(kinds);
+        self.newest.send_replace(version);
+    }
+}

@@ -1,0 +1,443 @@
+//! [`Write`]: one transaction on objects, and whatever else its caller does in it.
+//!
+//! Invariants: each touched object is locked before it is judged; versions are taken at commit, as the last lock, one for each object that
+//! differs from what was there; an object that does not differ is neither written nor logged; `generation` counts changes of the spec and
+//! the request to delete, nothing else; a deleting object without finalizers is gone at commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+use sqlx::{PgConnection, Postgres, Transaction};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::object::seconds;
+use super::{Error, Key, Object, Resource};
+
+/// What a caller requires of the stored object. Empty: nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Preconditions {
+    /// `metadata.resourceVersion` must be this.
+    pub version: Option<i64>,
+    /// `metadata.uid` must be this.
+    pub uid: Option<String>,
+}
+
+impl Preconditions {
+    /// Compare-and-set on the version of an object read before.
+    pub fn unchanged(object: &Object) -> Self {
+        Self { version: Some(object.resource_version()), uid: Some(object.uid().to_owned()) }
+    }
+}
+
+/// What became of an object that was to be deleted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Deletion {
+    /// Finalizers hold it; it is marked.
+    Marked(Object),
+    /// It is gone; this was its last state.
+    Removed(Object),
+}
+
+/// A transaction. Lock several objects in the order of their keys. Nothing is visible to others, nor has a version, before [`commit`](Self::commit).
+#[derive(Debug)]
+pub struct Write {
+    transaction: Transaction<'static, Postgres>,
+    committed: Arc<Notify>,
+    touched: BTreeMap<Key, Touched>,
+}
+
+#[derive(Debug)]
+struct Touched {
+    /// As committed; `None` when this transaction made it.
+    before: Option<Value>,
+    now: Value,
+    gone: bool,
+}
+
+impl Write {
+    pub(super) fn new(transaction: Transaction<'static, Postgres>, committed: Arc<Notify>) -> Self {
+        Self { transaction, committed, touched: BTreeMap::new() }
+    }
+
+    /// The connection inside the transaction, for statements on tables of one's own. Must not write `object`, `object_log` or `cluster_rv`.
+    pub fn sql(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+
+    /// The database's clock at the start of this transaction.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn now(&mut self) -> Result<DateTime<Utc>, Error> {
+        let now = sqlx::query_scalar!(r#"select clock_now() as "now!""#);
+        now.fetch_one(&mut *self.transaction).await.map_err(Error::database("read the clock"))
+    }
+
+    /// The object as this transaction sees it, locked until the end; `None` when there is none.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn lock(&mut self, key: &Key) -> Result<Option<Object>, Error> {
+        if let Some(touched) = self.touched.get(key) {
+            return Ok((!touched.gone).then(|| Object { body: touched.now.clone() }));
+        }
+        let body = sqlx::query_scalar!(
+            "select body from object where grp = $1 and plural = $2 and ns = $3 and name = $4 for update",
+            key.resource.group,
+            key.resource.plural,
+            key.namespace,
+            key.name
+        );
+        let body = body.fetch_optional(&mut *self.transaction).await.map_err(Error::database("lock an object"))?;
+        // Nothing is locked by an absent row, so absence is not remembered: another may still create it.
+        if let Some(body) = &body {
+            self.touched.insert(key.clone(), Touched { before: Some(body.clone()), now: body.clone(), gone: false });
+        }
+        Ok(body.map(|body| Object { body }))
+    }
+
+    /// Creates an object: fills in uid, creationTimestamp and generation. `body` has its name, and its namespace if the kind has one.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`]; [`Error::NamespaceMissing`] or [`Error::NamespaceTerminating`]; the database failed.
+    pub async fn create(&mut self, resource: Resource, mut body: Value) -> Result<Object, Error> {
+        let object = Object { body: body.clone() };
+        let key = Key::new(resource, object.namespace(), object.name());
+        if self.lock(&key).await?.is_some() {
+            return Err(Error::AlreadyExists { key });
+        }
+        if resource.namespaced() {
+            self.require_namespace(&key.namespace).await?;
+        }
+        let now = self.now().await?;
+        let uid = Uuid::new_v4();
+        let metadata = metadata(&mut body);
+        for server_owned in
+            ["deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "generation", "managedFields"]
+        {
+            metadata.remove(server_owned);
+        }
+        metadata.insert("uid".into(), json!(uid.to_string()));
+        metadata.insert("creationTimestamp".into(), json!(seconds(now)));
+        if resource.has_generation() {
+            metadata.insert("generation".into(), json!(1));
+        }
+        self.insert(&key, uid, &body).await?;
+        self.touched.insert(key, Touched { before: None, now: body.clone(), gone: false });
+        Ok(Object { body })
+    }
+
+    /// Replaces everything but status and what the server owns. A deleting object that loses its last finalizer is gone.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Conflict`], [`Error::OtherUid`], [`Error::FinalizerAdded`]; the database failed.
+    pub async fn update(&mut self, key: &Key, body: Value, require: &Preconditions) -> Result<Object, Error> {
+        let old = self.required(key, require).await?;
+        let mut body = body;
+        keep_server_owned(&old.body, &mut body);
+        if key.resource.has_status() {
+            keep_field(&old.body, &mut body, "status");
+        }
+        if key.resource.has_generation() && body["spec"] != old.body["spec"] {
+            metadata(&mut body).insert("generation".into(), json!(old.generation() + 1));
+        }
+        let new = Object { body };
+        if old.deleting() {
+            let before = old.finalizers();
+            if new.finalizers().iter().any(|name| !before.contains(name)) {
+                return Err(Error::FinalizerAdded { key: key.clone() });
+            }
+        }
+        self.put(key, new)
+    }
+
+    /// Replaces `status` alone.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Conflict`], [`Error::OtherUid`]; the database failed.
+    pub async fn update_status(&mut self, key: &Key, status: Value, require: &Preconditions) -> Result<Object, Error> {
+        let mut object = self.required(key, require).await?;
+        if let Some(fields) = object.body.as_object_mut() {
+            match status {
+                Value::Null => fields.remove("status"),
+                status => fields.insert("status".into(), status),
+            };
+        }
+        self.put(key, object)
+    }
+
+    /// Adds a finalizer, unless it is there.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::FinalizerAdded`] when the object is being deleted; the database failed.
+    pub async fn add_finalizer(&mut self, key: &Key, finalizer: &str) -> Result<Object, Error> {
+        let mut object = self.required(key, &Preconditions::default()).await?;
+        if object.finalizers().contains(&finalizer) {
+            return Ok(object);
+        }
+        if object.deleting() {
+            return Err(Error::FinalizerAdded { key: key.clone() });
+        }
+        let mut finalizers: Vec<Value> = object.finalizers().into_iter().map(Value::from).collect();
+        finalizers.push(finalizer.into());
+        metadata(&mut object.body).insert("finalizers".into(), finalizers.into());
+        self.put(key, object)
+    }
+
+    /// Removes a finalizer, if it is there. The last one of a deleting object removes the object.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; the database failed.
+    pub async fn remove_finalizer(&mut self, key: &Key, finalizer: &str) -> Result<Object, Error> {
+        let mut object = self.required(key, &Preconditions::default()).await?;
+        let left: Vec<Value> =
+            object.finalizers().into_iter().filter(|name| *name != finalizer).map(Value::from).collect();
+        if left.is_empty() {
+            metadata(&mut object.body).remove("finalizers");
+        } else {
+            metadata(&mut object.body).insert("finalizers".into(), left.into());
+        }
+        self.put(key, object)
+    }
+
+    /// Asks for deletion: marks an object that has finalizers, removes one that has none. Asked again, changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Conflict`], [`Error::OtherUid`]; the database failed.
+    pub async fn delete(&mut self, key: &Key, require: &Preconditions) -> Result<Deletion, Error> {
+        let mut object = self.required(key, require).await?;
+        if !held(&object.body) {
+            self.remove(key).await?;
+            return Ok(Deletion::Removed(object));
+        }
+        if object.deleting() {
+            return Ok(Deletion::Marked(object));
+        }
+        let now = self.now().await?;
+        let generation = object.generation() + 1;
+        let metadata = metadata(&mut object.body);
+        metadata.insert("deletionTimestamp".into(), json!(seconds(now)));
+        metadata.insert("deletionGracePeriodSeconds".into(), json!(0));
+        if key.resource.has_generation() {
+            metadata.insert("generation".into(), json!(generation));
+        }
+        if key.resource == Resource::NAMESPACES {
+            object.body["status"]["phase"] = json!("Terminating");
+        }
+        self.put(key, object).map(Deletion::Marked)
+    }
+
+    /// Removes the object whatever holds it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; the database failed.
+    pub async fn remove(&mut self, key: &Key) -> Result<(), Error> {
+        self.required(key, &Preconditions::default()).await?;
+        if let Some(touched) = self.touched.get_mut(key) {
+            touched.gone = true;
+        }
+        Ok(())
+    }
+
+    /// Makes it all visible. Returns the version of the last change, or `None` when nothing differed (statements of the caller's own count not).
+    ///
+    /// # Errors
+    /// The database failed; nothing was written, unless the connection broke during the commit itself.
+    pub async fn commit(mut self) -> Result<Option<i64>, Error> {
+        let touched = std::mem::take(&mut self.touched);
+        let mut version = None;
+        for (key, Touched { before, now, gone }) in touched {
+            version = match (before, gone) {
+                (None, true) => {
+                    self.forget(&key).await?;
+                    version
+                }
+                (Some(before), true) => Some(self.erase(&key, before, now).await?),
+                (Some(before), false) if before == now => version,
+                (before, false) => Some(self.stamp(&key, before, now).await?),
+            };
+        }
+        self.transaction.commit().await.map_err(Error::database("commit"))?;
+        if version.is_some() {
+            self.committed.notify_one();
+        }
+        Ok(version)
+    }
+
+    /// Holds the namespace until the end of this transaction, so that it cannot go while something is made in it.
+    async fn require_namespace(&mut self, namespace: &str) -> Result<(), Error> {
+        let row = sqlx::query_scalar!(
+            "select deleting from object where grp = '' and plural = 'namespaces' and ns = '' and name = $1 for share",
+            namespace
+        );
+        match row.fetch_optional(&mut *self.transaction).await.map_err(Error::database("look at a namespace"))? {
+            Some(false) => Ok(()),
+            Some(true) => Err(Error::NamespaceTerminating { namespace: namespace.to_owned() }),
+            None => Err(Error::NamespaceMissing { namespace: namespace.to_owned() }),
+        }
+    }
+
+    async fn required(&mut self, key: &Key, require: &Preconditions) -> Result<Object, Error> {
+        let object = self.lock(key).await?.ok_or_else(|| Error::NotFound { key: key.clone() })?;
+        if let Some(uid) = require.uid.as_deref().filter(|uid| *uid != object.uid()) {
+            return Err(Error::OtherUid { key: key.clone(), expected: uid.into() });
+        }
+        match require.version {
+            Some(expected) if expected != object.resource_version() => {
+                Err(Error::Conflict { key: key.clone(), expected, found: object.resource_version() })
+            }
+            _ => Ok(object),
+        }
+    }
+
+    fn put(&mut self, key: &Key, object: Object) -> Result<Object, Error> {
+        let touched = self.touched.get_mut(key).ok_or_else(|| Error::NotFound { key: key.clone() })?;
+        touched.gone = object.deleting() && !held(&object.body);
+        touched.now = object.body.clone();
+        Ok(object)
+    }
+
+    async fn insert(&mut self, key: &Key, uid: Uuid, body: &Value) -> Result<(), Error> {
+        let inserted = sqlx::query!(
+            "insert into object (grp, plural, ns, name, uid, rv, labels, body) values ($1, $2, $3, $4, $5, 0, '{}', $6)
+             on conflict (grp, plural, ns, name) do nothing",
+            key.resource.group,
+            key.resource.plural,
+            key.namespace,
+            key.name,
+            uid,
+            body
+        );
+        let inserted = inserted.execute(&mut *self.transaction).await.map_err(Error::database("create an object"))?;
+        if inserted.rows_affected() == 0 {
+            return Err(Error::AlreadyExists { key: key.clone() });
+        }
+        Ok(())
+    }
+
+    /// Takes the next version and writes the object and its history under it. One statement: the counter is held for as little as can be.
+    async fn stamp(&mut self, key: &Key, before: Option<Value>, body: Value) -> Result<i64, Error> {
+        let kind = if before.is_some() { "M" } else { "A" };
+        let object = Object { body };
+        self.own(&object, before.as_ref()).await?;
+        let version = sqlx::query_scalar!(
+            r#"with counter as (update cluster_rv set rv = rv + 1 returning rv),
+             stamped as (select rv, jsonb_set($5::jsonb, '{metadata,resourceVersion}', to_jsonb(rv::text)) as body from counter),
+             written as (update object set rv = stamped.rv, body = stamped.body, labels = $6, deleting = $7 from stamped
+                         where grp = $1 and plural = $2 and ns = $3 and name = $4)
+             insert into object_log (rv, grp, plural, ns, name, kind, body, prev) select rv, $1, $2, $3, $4, $8, body, $9 from stamped
+             returning rv"#,
+            key.resource.group,
+            key.resource.plural,
+            key.namespace,
+            key.name,
+            object.body,
+            object.body.pointer("/metadata/labels").cloned().unwrap_or_else(|| json!({})),
+            object.deleting(),
+            kind,
+            before
+        );
+        version.fetch_one(&mut *self.transaction).await.map_err(Error::database("write an object"))
+    }
+
+    async fn erase(&mut self, key: &Key, before: Value, last: Value) -> Result<i64, Error> {
+        let version = sqlx::query_scalar!(
+            r#"with counter as (update cluster_rv set rv = rv + 1 returning rv),
+             stamped as (select rv, jsonb_set($5::jsonb, '{metadata,resourceVersion}', to_jsonb(rv::text)) as body from counter),
+             gone as (delete from object where grp = $1 and plural = $2 and ns = $3 and name = $4)
+             insert into object_log (rv, grp, plural, ns, name, kind, body, prev) select rv, $1, $2, $3, $4, 'D', body, $6 from stamped
+             returning rv"#,
+            key.resource.group,
+            key.resource.plural,
+            key.namespace,
+            key.name,
+            last,
+            before
+        );
+        version.fetch_one(&mut *self.transaction).await.map_err(Error::database("remove an object"))
+    }
+
+    /// Takes back an object created and removed in the same transaction.
+    async fn forget(&mut self, key: &Key) -> Result<(), Error> {
+        let gone = sqlx::query!(
+            "delete from object where grp = $1 and plural = $2 and ns = $3 and name = $4",
+            key.resource.group,
+            key.resource.plural,
+            key.namespace,
+            key.name
+        );
+        gone.execute(&mut *self.transaction).await.map_err(Error::database("take back an object")).map(drop)
+    }
+
+    async fn own(&mut self, object: &Object, before: Option<&Value>) -> Result<(), Error> {
+        let current = owners(&object.body);
+        if before.map(owners).unwrap_or_default() == current {
+            return Ok(());
+        }
+        let Ok(uid) = Uuid::parse_str(object.uid()) else { return Ok(()) };
+        let written = sqlx::query!(
+            "with gone as (delete from owner where dependent_uid = $1 and owner_uid <> all($2))
+             insert into owner (owner_uid, dependent_uid) select unnest($2::uuid[]), $1 on conflict do nothing",
+            uid,
+            &current
+        );
+        written.execute(&mut *self.transaction).await.map_err(Error::database("write an object's owners")).map(drop)
+    }
+}
+
+fn owners(body: &Value) -> Vec<Uuid> {
+    let references = body.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    let uids = references.into_iter().flatten().filter_map(|reference| reference["uid"].as_str());
+    uids.filter_map(|uid| Uuid::parse_str(uid).ok()).collect()
+}
+
+/// Whether something must happen before the object may go. A namespace keeps its finalizers in its spec.
+fn held(body: &Value) -> bool {
+    ["/metadata/finalizers", "/spec/finalizers"]
+        .iter()
+        .any(|pointer| body.pointer(pointer).and_then(Value::as_array).is_some_and(|list| !list.is_empty()))
+}
+
+fn metadata(body: &mut Value) -> &mut Map<String, Value> {
+    if !body.is_object() {
+        *body = json!({});
+    }
+    let metadata = &mut body["metadata"];
+    if !metadata.is_object() {
+        *metadata = json!({});
+    }
+    metadata.as_object_mut().expect("made an object above")
+}
+
+fn keep_server_owned(old: &Value, new: &mut Value) {
+    let old = old["metadata"].as_object().cloned().unwrap_or_default();
+    let new = metadata(new);
+    new.remove("managedFields");
+    let kept = [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "resourceVersion",
+    ];
+    for field in kept {
+        match old.get(field) {
+            Some(value) => new.insert(field.to_owned(), value.clone()),
+            None => new.remove(field),
+        };
+    }
+}
+
+fn keep_field(old: &Value, new: &mut Value, field: &str) {
+    let Some(fields) = new.as_object_mut() else { return };
+    match old.get(field) {
+        Some(value) => fields.insert(field.to_owned(), value.clone()),
+        None => fields.remove(field),
+    };
+}
