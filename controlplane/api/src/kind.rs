@@ -1,0 +1,206 @@
+//! The registry: every kind there is, with its names, columns and the one schema behind everything.
+
+mod core;
+mod product;
+
+use std::sync::LazyLock;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::{
+    column::Column,
+    field::FieldError,
+    schema,
+    validate::{self, Rule},
+};
+
+/// A kind of object.
+#[derive(Debug)]
+pub struct Kind {
+    /// API group; empty for core.
+    pub group: &'static str,
+    /// Version.
+    pub version: &'static str,
+    /// CamelCase name, such as `RemoteMachine`.
+    pub kind: &'static str,
+    /// Name in URLs, such as `remotemachines`.
+    pub plural: &'static str,
+    /// Name of one in command lines.
+    pub singular: &'static str,
+    /// Short names in command lines.
+    pub short_names: &'static [&'static str],
+    /// Categories, such as `all`.
+    pub categories: &'static [&'static str],
+    /// Lives in a namespace.
+    pub namespaced: bool,
+    /// Only get and list.
+    pub read_only: bool,
+    /// In discovery; a kind that is not is only described.
+    pub served: bool,
+    /// Has a `/status` subresource, and `status` is ignored elsewhere.
+    pub has_status: bool,
+    /// Other subresources.
+    pub subresources: &'static [Subresource],
+    /// Fields that field selectors may name, beside `metadata.name` and `metadata.namespace`.
+    pub selectable_fields: &'static [&'static str],
+    /// Columns of its table, NAME first.
+    pub columns: Vec<Column>,
+    /// Structural schema of the whole object.
+    pub schema: Value,
+    /// Rules over several fields.
+    pub(crate) rule: Rule,
+}
+
+/// A part of an object with its own URL.
+#[derive(Debug, Clone, Copy)]
+pub struct Subresource {
+    /// Last part of the URL.
+    pub name: &'static str,
+    /// Kind of what is sent and answered.
+    pub kind: &'static str,
+    /// Group of that kind, empty: the same.
+    pub group: &'static str,
+    /// Version of that kind, empty: the same.
+    pub version: &'static str,
+    /// What can be done with it.
+    pub verbs: &'static [&'static str],
+}
+
+/// Verbs of kinds that can be written.
+const ALL_VERBS: &[&str] = &[
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
+/// Verbs of read-only kinds.
+const READ_VERBS: &[&str] = &["get", "list"];
+
+/// Every kind, served or not, in a fixed order.
+pub fn kinds() -> &'static [Kind] {
+    static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
+        let mut kinds = core::kinds();
+        kinds.extend(product::kinds());
+        kinds
+    });
+    &KINDS
+}
+
+/// The kind with that name in URLs.
+pub fn by_plural(group: &str, plural: &str) -> Option<&'static Kind> {
+    kinds()
+        .iter()
+        .find(|kind| kind.group == group && kind.plural == plural)
+}
+
+/// The kind with that CamelCase name.
+pub fn by_kind(group: &str, kind: &str) -> Option<&'static Kind> {
+    kinds()
+        .iter()
+        .find(|candidate| candidate.group == group && candidate.kind == kind)
+}
+
+/// The kind that a person means by a plural, singular or short name, or its CamelCase name; case does not matter.
+pub fn by_any_name(name: &str) -> Option<&'static Kind> {
+    let name = name.to_lowercase();
+    let (name, group) = name
+        .split_once('.')
+        .map_or((name.as_str(), None), |(name, group)| (name, Some(group)));
+    kinds()
+        .iter()
+        .filter(|kind| group.is_none_or(|group| kind.group == group))
+        .find(|kind| {
+            kind.plural == name
+                || kind.singular == name
+                || kind.kind.to_lowercase() == name
+                || kind.short_names.contains(&name)
+        })
+}
+
+impl Kind {
+    /// `apiVersion` of its objects.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// `remotemachines.torchremote.dev`; the plural alone for core kinds.
+    pub fn resource(&self) -> String {
+        if self.group.is_empty() {
+            self.plural.to_owned()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
+    }
+
+    /// `RemoteMachine.torchremote.dev`; the kind alone for core kinds.
+    pub fn group_kind(&self) -> String {
+        if self.group.is_empty() {
+            self.kind.to_owned()
+        } else {
+            format!("{}.{}", self.kind, self.group)
+        }
+    }
+
+    /// Kind of its lists.
+    pub fn list_kind(&self) -> String {
+        format!("{}List", self.kind)
+    }
+
+    /// What can be done with its objects.
+    pub fn verbs(&self) -> &'static [&'static str] {
+        if self.read_only {
+            READ_VERBS
+        } else {
+            ALL_VERBS
+        }
+    }
+
+    /// Whether its objects have a `spec`, whose changes count as generations.
+    pub fn has_spec(&self) -> bool {
+        self.schema["properties"].get("spec").is_some()
+    }
+
+    /// Fills in defaults and drops null; see [`schema::default`].
+    pub fn default(&self, object: &mut Value) {
+        schema::default(&self.schema, object);
+    }
+
+    /// Removes unknown fields; returns their paths.
+    pub fn prune(&self, object: &mut Value) -> Vec<String> {
+        schema::prune(&self.schema, object)
+    }
+
+    /// Paths of unknown fields.
+    pub fn unknown_fields(&self, object: &Value) -> Vec<String> {
+        schema::unknown(&self.schema, object)
+    }
+
+    /// Everything that keeps `new` from being stored over `old`; see [`validate::validate`].
+    pub fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        validate::validate(self, new, old)
+    }
+
+    /// The cells of an object, one per column.
+    pub fn row(&self, object: &Value, now: DateTime<Utc>) -> Vec<Value> {
+        self.columns
+            .iter()
+            .map(|column| column.render(object, now))
+            .collect()
+    }
+
+    /// Whether a field selector may name this field.
+    pub fn selectable(&self, field: &str) -> bool {
+        field == "metadata.name"
+            || (self.namespaced && field == "metadata.namespace")
+            || self.selectable_fields.contains(&field)
+    }
+}
