@@ -39,11 +39,15 @@ class Steps:
     def __init__(self) -> None:
         self.times: list[tuple[str, float]] = []
 
-    def run(self, name: str, command: list[str], env: dict[str, str], condensed: bool = False, cwd: Path = ROOT) -> None:
+    def run(
+        self, name: str, command: list[str], env: dict[str, str], condensed: bool = False, cwd: Path = ROOT
+    ) -> None:
         """Runs `command`; prints its lines, or, `condensed`, a line every few seconds and all of it when it fails."""
         print(f"== {name}: {' '.join(command)}", flush=True)
         start = time.monotonic()
-        process = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        process = subprocess.Popen(
+            command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
         watch = Watch(name, start, condensed)
         try:
             assert process.stdout is not None
@@ -104,12 +108,16 @@ def check_prerequisites() -> None:
     """Names everything that is missing, in one go."""
     missing = []
     if sys.version_info < PYTHON:
-        missing.append(f"Python {PYTHON[0]}.{PYTHON[1]} or later: this is {sys.version.split()[0]}; run `make PYTHON=/path/to/a/newer/python3`")
+        missing.append(
+            f"Python {PYTHON[0]}.{PYTHON[1]} or later: this is {sys.version.split()[0]}; run `make PYTHON=/path/to/a/newer/python3`"
+        )
     for module in ("venv", "ensurepip"):
         try:
             __import__(module)
         except ImportError:
-            missing.append(f"Python's {module} module: on Debian and Ubuntu `apt install python3-venv`, elsewhere it is part of Python")
+            missing.append(
+                f"Python's {module} module: on Debian and Ubuntu `apt install python3-venv`, elsewhere it is part of Python"
+            )
     rust = output(["rustc", "--version"])
     version = re.search(r"(\d+)\.(\d+)", rust or "")
     if version is None or shutil.which("cargo") is None:
@@ -117,9 +125,13 @@ def check_prerequisites() -> None:
     elif (int(version[1]), int(version[2])) < RUST:
         missing.append(f"Rust {RUST[0]}.{RUST[1]} or later: this is {version[0]}; run `rustup update stable`")
     if not any(shutil.which(name) for name in (os.environ.get("CXX") or "c++", "g++", "clang++")):
-        missing.append("a C++17 compiler: on Debian and Ubuntu `apt install g++`, on Fedora `dnf install gcc-c++`, on macOS `xcode-select --install`")
+        missing.append(
+            "a C++17 compiler: on Debian and Ubuntu `apt install g++`, on Fedora `dnf install gcc-c++`, on macOS `xcode-select --install`"
+        )
     if shutil.which("make") is None:
-        missing.append("make: on Debian and Ubuntu `apt install make`, on Fedora `dnf install make`, on macOS `xcode-select --install`")
+        missing.append(
+            "make: on Debian and Ubuntu `apt install make`, on Fedora `dnf install make`, on macOS `xcode-select --install`"
+        )
     if missing:
         raise Failed("what is needed and missing:\n" + "\n".join(f"  - {what}" for what in missing))
 
@@ -142,10 +154,14 @@ def make_environment(steps: Steps) -> Path:
     try:
         CACHE.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Failed(f"cannot make {CACHE}: {error.strerror}; set XDG_CACHE_HOME to a folder you can write to") from error
+        raise Failed(
+            f"cannot make {CACHE}: {error.strerror}; set XDG_CACHE_HOME to a folder you can write to"
+        ) from error
     free = shutil.disk_usage(CACHE).free / 2**30
     if free < BUILD_GIB:
-        raise Failed(f"{CACHE} has {free:.1f} GiB free and {BUILD_GIB} are needed; free some, or set XDG_CACHE_HOME to a folder on another disk")
+        raise Failed(
+            f"{CACHE} has {free:.1f} GiB free and {BUILD_GIB} are needed; free some, or set XDG_CACHE_HOME to a folder on another disk"
+        )
     print(
         "== once: a virtual environment with the pinned requirements. Downloads 2.9 GB on Linux (torch and the CUDA libraries it needs 2.6 GB, the rest 0.3 GB)\n"
         f"   and takes 6 GB in {folder}. Then Rust crates, 0.1 GB, and their build, up to 6 GB in {build_folder()}.",
@@ -170,7 +186,11 @@ def build_environment(venv: Path) -> dict[str, str]:
     site = output([str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])
     if site is None:
         raise Failed(f"{python} does not run; delete {venv} and run this again")
-    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "LIBTORCH_USE_PYTORCH", "MAKEFLAGS", "MAKELEVEL")}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("PYTHONHOME", "LIBTORCH_USE_PYTORCH", "MAKEFLAGS", "MAKELEVEL")
+    }
     env.update(
         VIRTUAL_ENV=str(venv),
         PATH=os.pathsep.join([str(build_folder() / "debug"), str(venv / "bin"), os.environ.get("PATH", "")]),
@@ -190,7 +210,11 @@ def build(steps: Steps, env: dict[str, str]) -> None:
     suffix = "dylib" if sys.platform == "darwin" else "so"
     built = build_folder() / "debug" / f"lib_C.{suffix}"
     placed = ROOT / "sdk-python" / "python" / "torch_remote" / "_C.abi3.so"
-    if not placed.exists() or placed.stat().st_mtime_ns != built.stat().st_mtime_ns or placed.stat().st_size != built.stat().st_size:
+    if (
+        not placed.exists()
+        or placed.stat().st_mtime_ns != built.stat().st_mtime_ns
+        or placed.stat().st_size != built.stat().st_size
+    ):
         # A new file, then a rename: a process that has the old one mapped keeps it.
         fresh = placed.with_suffix(f".{os.getpid()}")
         shutil.copy2(built, fresh)
@@ -212,7 +236,12 @@ def run_pytest(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
 
 def run_check(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
     steps.run("fmt", ["cargo", "fmt", "--all", "--check"], env)
-    steps.run("clippy", ["cargo", "clippy", "--locked", *WORKSPACE, "--all-targets", "--", "-D", "warnings"], env, condensed=True)
+    steps.run(
+        "clippy",
+        ["cargo", "clippy", "--locked", *WORKSPACE, "--all-targets", "--", "-D", "warnings"],
+        env,
+        condensed=True,
+    )
     steps.run("ruff", ["ruff", "check", "."], env)
     steps.run("ruff format", ["ruff", "format", "--check", "."], env)
     steps.run("mypy", ["mypy", "--strict", "sdk-python/python/torch_remote", "bootstrap.py", "examples/demo.py"], env)
@@ -242,7 +271,14 @@ def run_sqlx(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
     steps.run("sqlx", ["cargo", "test", "--locked", "-p", "torch-remote", "--test", "sqlx_offline", *rest], env)
 
 
-TARGETS = {"demo": run_demo, "test": run_test, "check": run_check, "bench": run_bench, "bless": run_bless, "sqlx": run_sqlx}
+TARGETS = {
+    "demo": run_demo,
+    "test": run_test,
+    "check": run_check,
+    "bench": run_bench,
+    "bless": run_bless,
+    "sqlx": run_sqlx,
+}
 
 
 def main() -> int:

@@ -1,0 +1,69 @@
+"""The native core. Calls marked BLOCKING release the GIL and see Ctrl-C."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+class ControlPlane:
+    """The user's control plane; see src/control.rs."""
+    def __new__(cls, namespace: str | None = None) -> ControlPlane: ...
+    @property
+    def server(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def namespace(self) -> str: ...
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: str | None = None,
+        *,
+        seconds: float = 30.0,
+        traceparent: str | None = None,
+    ) -> str: ...
+    def follow(
+        self, collection: str, name: str, seen: Callable[[str], bool], *, seconds: float | None = None
+    ) -> bool: ...
+    def keep_renewing(self, path: str, seconds: float) -> Renewal: ...
+
+class Renewal:
+    """A lease that is renewed in the background."""
+    def stop(self) -> None: ...
+
+class Trace:
+    """The span of a lease call."""
+    def __new__(cls, lease: str) -> Trace: ...
+    @property
+    def traceparent(self) -> str: ...
+    def end(self) -> None: ...
+
+def register(remote_lost: type[BaseException], no_lease: type[BaseException]) -> None:
+    """Registers the device's kernels, allocator, guard and hooks with PyTorch. Once."""
+
+def open_session(endpoints: list[dict[str, str]], token: str, attach: bool, uid: str, lease: str) -> int:
+    """Opens (or, `attach`, takes over) a lease's session with one executor; returns the device's index. BLOCKING."""
+
+def close_session(device: int, goodbye: bool) -> None:
+    """Ends the session; `goodbye` tells the executor that the lease is over. Safe to repeat."""
+
+def device_state(device: int) -> tuple[str, str, str]:
+    """("Open" | "Reconnecting" | "Ended", reason, message)."""
+
+def stats(device: int) -> dict[str, int]:
+    """Counts of the session. Raises NoLease."""
+
+def reset_peak(device: int) -> None: ...
+def on_notice(callback: Callable[[int, str, str], None]) -> None:
+    """`callback(device, reason, message)` is called from another thread for each notice of an agent."""
+
+def label(tensor: torch.Tensor, name: str) -> None: ...
+def device_count() -> int: ...
+def current_device() -> int: ...
+def set_device(device: int) -> None: ...
+def default_generator(device: int) -> torch.Generator: ...
+def synchronize(device: int) -> None:
+    """BLOCKING."""
+
+def __getattr__(name: str) -> Any: ...
