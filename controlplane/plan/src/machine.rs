@@ -1,0 +1,508 @@
+//! One machine: from intent to ready, through failures, to gone.
+//!
+//! ```text
+//!   no attempt ──RecordIntent──▶ Intent ──Create──▶ Created ──(agent heard, slots warm)──▶ ready
+//!       ▲                          │                   │
+//!       │  back-off, or a new run  │ provider: none    │ End: deleted, suspended, idle, expired, changed, never registered
+//!       │                          ▼                   ▼
+//!       └───────────────────────  Gone ◀──RecordGone── Ending ──Terminate──▶ (until the provider says gone)
+//! ```
+//! Invariants: an intent is recorded before a create is asked for; a create is only planned when the provider is known not to have the token; an instance
+//! is only terminated when it is known to be there; the finalizer is only removed when the last attempt is gone.
+
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use crate::{Fact, Observed, Time, backoff};
+
+pub use report::Status;
+
+/// How long an instance has after being asked to end before it is forced.
+pub const TERMINATE_GRACE: Duration = Duration::from_secs(10);
+/// An attempt that was ready this long has paid for the failures before it.
+pub const HEALTHY_AFTER: Duration = Duration::from_secs(600);
+
+/// What the owner asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    /// Revision of the spec.
+    pub generation: i64,
+    /// Deletion was asked for.
+    pub deleting: bool,
+    /// The owner wants no instance for now.
+    pub suspend: bool,
+    /// Hash of what an instance is made from; a difference replaces it when no lease is on it.
+    pub launch: String,
+    /// Whether the provider can make such a machine.
+    pub accepted: Result<(), Refusal>,
+    /// Longest life of a run.
+    pub timeout: Option<Duration>,
+    /// No lease for this long ends the run.
+    pub idle_timeout: Option<Duration>,
+    /// From create to ready.
+    pub startup_timeout: Duration,
+    /// Failures in a row after which nothing more is tried.
+    pub retry_limit: u32,
+    /// Slots that must be warm for Ready.
+    pub slots: u32,
+}
+
+/// Why a machine can not be made as asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Stable reason.
+    pub reason: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+/// Why an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The object is being deleted.
+    Deleted,
+    /// `spec.suspend`.
+    Suspended,
+    /// No lease for `spec.idleTimeout`.
+    Idle,
+    /// `spec.timeout` is over.
+    Expired,
+    /// Another image, GPU or environment is asked for.
+    SpecChanged,
+    /// Not ready in `spec.startupTimeout`.
+    StartupTimeout,
+    /// The provider refused to make it.
+    CreateFailed,
+    /// It was there, and the provider says it is gone.
+    Lost,
+}
+
+impl End {
+    /// Counts against `retry.limit`.
+    pub fn is_failure(self) -> bool {
+        matches!(self, End::StartupTimeout | End::CreateFailed | End::Lost)
+    }
+    /// The stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            End::Deleted => "Deleted",
+            End::Suspended => "Suspended",
+            End::Idle => "Idle",
+            End::Expired => "Expired",
+            End::SpecChanged => "SpecChanged",
+            End::StartupTimeout => "StartupTimeout",
+            End::CreateFailed => "CreateFailed",
+            End::Lost => "Lost",
+        }
+    }
+    /// The end of that name.
+    pub fn parse(name: &str) -> Option<End> {
+        use End::{CreateFailed, Deleted, Expired, Idle, Lost, SpecChanged, StartupTimeout, Suspended};
+        [Deleted, Suspended, Idle, Expired, SpecChanged, StartupTimeout, CreateFailed, Lost].into_iter().find(|end| end.as_str() == name)
+    }
+}
+
+/// Where an attempt stands, by our own rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptState {
+    /// Recorded; the provider may or may not have been asked.
+    Intent,
+    /// The provider has made it.
+    Created {
+        /// Its name there.
+        provider_id: String,
+    },
+    /// It is to end.
+    Ending {
+        /// Since when.
+        since: Time,
+        /// Why.
+        end: End,
+        /// In words.
+        message: String,
+    },
+    /// The provider says there is none.
+    Gone {
+        /// Since when.
+        at: Time,
+        /// Why.
+        end: End,
+        /// In words.
+        message: String,
+    },
+}
+
+/// The latest attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// Which run it belongs to, from 1.
+    pub run: u32,
+    /// When the run began.
+    pub run_at: Time,
+    /// Failures in a row before it.
+    pub failures: u32,
+    /// Generation it was planned at.
+    pub generation: i64,
+    /// Hash of what it was made from.
+    pub launch: String,
+    /// When it was recorded.
+    pub intended_at: Time,
+    /// When it was first ready.
+    pub ready_at: Option<Time>,
+    /// Where it stands.
+    pub state: AttemptState,
+}
+
+/// An instance as its provider reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Instance {
+    /// It runs.
+    Running {
+        /// Its name at the provider.
+        provider_id: String,
+    },
+    /// There is none of that token.
+    Absent {
+        /// What the provider says of its end; empty where it says nothing.
+        why: String,
+    },
+}
+
+/// The agent of the latest attempt as the control plane hears it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Agent {
+    /// Nobody has listened long enough to say.
+    Unknown,
+    /// Listened since then, and never heard this attempt.
+    Unheard {
+        /// Listening since.
+        since: Time,
+    },
+    /// Heard now.
+    Heard {
+        /// Its boot.
+        boot_id: String,
+        /// Its version.
+        version: String,
+        /// Slots that were warm once.
+        warm: u32,
+    },
+    /// Heard once, not now.
+    Silent {
+        /// Its boot.
+        boot_id: String,
+        /// Last heard.
+        since: Time,
+    },
+}
+
+/// All that is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// Our finalizer is on the object.
+    pub finalizer: bool,
+    /// The latest attempt.
+    pub attempt: Option<Attempt>,
+    /// Its instance at the provider.
+    pub instance: Observed<Instance>,
+    /// Its agent.
+    pub agent: Agent,
+    /// Leases that hold a slot.
+    pub leases: Vec<String>,
+    /// When a slot was last released.
+    pub last_release: Option<Time>,
+    /// A waiting lease could use this machine.
+    pub wanted: bool,
+    /// From 0 to 1.
+    pub jitter: f64,
+    /// What the object's status says.
+    pub status: Status,
+}
+
+/// A new attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// Its number: one above the latest; a row of that number must not exist.
+    pub number: u32,
+    /// Its run.
+    pub run: u32,
+    /// When the run began; `None`: with this attempt.
+    pub run_at: Option<Time>,
+    /// Failures in a row before it.
+    pub failures: u32,
+    /// Generation of the spec.
+    pub generation: i64,
+    /// Hash of what it is made from.
+    pub launch: String,
+}
+
+/// What to do. Each names the attempt it is for and is safe to repeat.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Put our finalizer on the object.
+    AddFinalizer,
+    /// Commit the row of a new attempt.
+    RecordIntent(Intent),
+    /// Ask the provider, by the attempt's token.
+    Create {
+        /// The attempt.
+        number: u32,
+    },
+    /// The provider has it: record its name.
+    RecordCreated {
+        /// The attempt.
+        number: u32,
+        /// Its name there.
+        provider_id: String,
+    },
+    /// It was ready for the first time.
+    RecordReady {
+        /// The attempt.
+        number: u32,
+    },
+    /// Record that it is to end.
+    BeginEnd {
+        /// The attempt.
+        number: u32,
+        /// Why.
+        end: End,
+        /// In words.
+        message: String,
+    },
+    /// Ask the provider to end it.
+    Terminate {
+        /// The attempt.
+        number: u32,
+        /// Without waiting for it to agree.
+        force: bool,
+    },
+    /// It is gone: record it, and free what it held.
+    RecordGone {
+        /// The attempt.
+        number: u32,
+        /// Why.
+        end: End,
+        /// In words.
+        message: String,
+    },
+    /// Nothing is left: let the object go.
+    RemoveFinalizer,
+    /// Write the status.
+    Report(Status),
+}
+
+/// Actions, and when to look again without being woken.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// In order.
+    pub actions: Vec<Action>,
+    /// The next moment at which time alone changes the plan.
+    pub wake: Option<Time>,
+}
+
+/// What the owner's wish comes to at this moment.
+enum Goal {
+    Present,
+    Absent(End, String),
+}
+
+/// What to do for one machine.
+pub fn plan(desired: &Desired, observed: &Observation, now: Time) -> Plan {
+    let (action, wake) = if !desired.deleting && !observed.finalizer { (Some(Action::AddFinalizer), None) } else { next(desired, observed, now) };
+    let status = report::status(desired, observed, now);
+    let mut actions: Vec<Action> = action.into_iter().collect();
+    if status != observed.status {
+        actions.push(Action::Report(status));
+    }
+    Plan { actions, wake }
+}
+
+type Step = (Option<Action>, Option<Time>);
+
+fn next(desired: &Desired, observed: &Observation, now: Time) -> Step {
+    match &observed.attempt {
+        None => without_attempt(desired, observed, now),
+        Some(attempt) => match &attempt.state {
+            AttemptState::Gone { at, end, .. } => after_gone(desired, observed, attempt, (*at, *end), now),
+            AttemptState::Intent => with_intent(desired, observed, attempt, now),
+            AttemptState::Created { .. } => with_instance(desired, observed, attempt, now),
+            AttemptState::Ending { since, end, message } => while_ending(observed, attempt, (*since, *end, message), now),
+        },
+    }
+}
+
+fn without_attempt(desired: &Desired, observed: &Observation, now: Time) -> Step {
+    if desired.deleting {
+        return (observed.finalizer.then_some(Action::RemoveFinalizer), None);
+    }
+    match goal(desired, None, now) {
+        Goal::Present if desired.accepted.is_ok() => (Some(intent(desired, 1, 1, None, 0)), None),
+        _ => (None, None),
+    }
+}
+
+fn with_intent(desired: &Desired, observed: &Observation, attempt: &Attempt, now: Time) -> Step {
+    let number = attempt.number;
+    match (&observed.instance, goal(desired, Some(attempt), now)) {
+        (Observed::Unknown, _) => (None, None),
+        (Observed::Known(Instance::Running { provider_id }), _) => (Some(Action::RecordCreated { number, provider_id: provider_id.clone() }), None),
+        (Observed::Known(Instance::Absent { .. }), Goal::Absent(end, message)) => (Some(Action::RecordGone { number, end, message }), None),
+        (Observed::Known(Instance::Absent { .. }), Goal::Present) => match &desired.accepted {
+            Ok(()) => (Some(Action::Create { number }), None),
+            Err(refusal) => (Some(Action::RecordGone { number, end: End::CreateFailed, message: refusal.message.clone() }), None),
+        },
+    }
+}
+
+fn with_instance(desired: &Desired, observed: &Observation, attempt: &Attempt, now: Time) -> Step {
+    let number = attempt.number;
+    match &observed.instance {
+        // Our own wish may be recorded without looking; ending the instance waits until it is seen.
+        Observed::Unknown => match goal(desired, Some(attempt), now) {
+            Goal::Absent(end, message) => (Some(Action::BeginEnd { number, end, message }), None),
+            Goal::Present => (None, expires_at(desired, attempt)),
+        },
+        Observed::Known(Instance::Absent { why }) => {
+            let message = if why.is_empty() { "the provider says that it is gone".to_owned() } else { why.clone() };
+            let (end, message) = match goal(desired, Some(attempt), now) {
+                Goal::Absent(end, _) => (end, message),
+                Goal::Present => (End::Lost, message),
+            };
+            (Some(Action::RecordGone { number, end, message }), None)
+        }
+        Observed::Known(Instance::Running { .. }) => running(desired, observed, attempt, now),
+    }
+}
+
+fn running(desired: &Desired, observed: &Observation, attempt: &Attempt, now: Time) -> Step {
+    let number = attempt.number;
+    if let Goal::Absent(end, message) = goal(desired, Some(attempt), now) {
+        return (Some(Action::BeginEnd { number, end, message }), None);
+    }
+    let mut wake = expires_at(desired, attempt);
+    match &observed.agent {
+        Agent::Heard { warm, .. } if attempt.ready_at.is_none() && *warm >= desired.slots => return (Some(Action::RecordReady { number }), None),
+        Agent::Heard { .. } | Agent::Unheard { .. } if attempt.ready_at.is_none() => {
+            let since = match &observed.agent {
+                Agent::Unheard { since } => (*since).max(attempt.intended_at),
+                _ => attempt.intended_at,
+            };
+            let deadline = since + desired.startup_timeout;
+            if now >= deadline {
+                let message = format!("not ready after {} s; its log says why", desired.startup_timeout.as_secs());
+                return (Some(Action::BeginEnd { number, end: End::StartupTimeout, message }), None);
+            }
+            wake = earliest(wake, Some(deadline));
+        }
+        Agent::Heard { .. } | Agent::Unheard { .. } | Agent::Silent { .. } | Agent::Unknown => {}
+    }
+    if observed.leases.is_empty() && matches!(observed.agent, Agent::Heard { .. }) {
+        if attempt.launch != desired.launch && desired.accepted.is_ok() {
+            let message = "the spec asks for another instance".to_owned();
+            return (Some(Action::BeginEnd { number, end: End::SpecChanged, message }), None);
+        }
+        if let (Some(since), Some(idle), false) = (report::idle_since(observed), desired.idle_timeout, observed.wanted) {
+            if now >= since + idle {
+                let message = format!("no lease for {} s; it starts again when a lease asks for it", idle.as_secs());
+                return (Some(Action::BeginEnd { number, end: End::Idle, message }), None);
+            }
+            wake = earliest(wake, Some(since + idle));
+        }
+    }
+    (None, wake)
+}
+
+fn while_ending(observed: &Observation, attempt: &Attempt, ending: (Time, End, &String), now: Time) -> Step {
+    let number = attempt.number;
+    let (since, end, message) = ending;
+    match &observed.instance {
+        Observed::Unknown => (None, None),
+        Observed::Known(Instance::Absent { .. }) => (Some(Action::RecordGone { number, end, message: message.clone() }), None),
+        Observed::Known(Instance::Running { .. }) => {
+            let force_at = since + TERMINATE_GRACE;
+            (Some(Action::Terminate { number, force: now >= force_at }), (now < force_at).then_some(force_at))
+        }
+    }
+}
+
+fn after_gone(desired: &Desired, observed: &Observation, attempt: &Attempt, gone: (Time, End), now: Time) -> Step {
+    if desired.deleting {
+        return (observed.finalizer.then_some(Action::RemoveFinalizer), None);
+    }
+    if desired.accepted.is_err() || matches!(goal(desired, new_run(observed, attempt, gone.1).is_none().then_some(attempt), now), Goal::Absent(..)) {
+        return (None, None);
+    }
+    if let Some(ready) = new_run(observed, attempt, gone.1) {
+        return (ready.then(|| intent(desired, attempt.number + 1, attempt.run + 1, None, 0)), None);
+    }
+    let failures = failures(desired, attempt, gone);
+    if failures > desired.retry_limit {
+        return (None, None);
+    }
+    let at = gone.0 + backoff::delay(failures, observed.jitter);
+    if now < at {
+        return (None, Some(at));
+    }
+    (Some(intent(desired, attempt.number + 1, attempt.run, Some(attempt.run_at), failures)), None)
+}
+
+/// After an end that was no failure a new run begins: `Some(whether now)`. `None`: the run goes on.
+fn new_run(observed: &Observation, attempt: &Attempt, end: End) -> Option<bool> {
+    match end {
+        End::Idle => Some(observed.wanted),
+        End::Suspended | End::Deleted => Some(true),
+        End::Expired | End::SpecChanged | End::StartupTimeout | End::CreateFailed | End::Lost => {
+            debug_assert!(attempt.run > 0);
+            None
+        }
+    }
+}
+
+/// Failures in a row, this end counted. A new generation and ten good minutes start from none.
+fn failures(desired: &Desired, attempt: &Attempt, gone: (Time, End)) -> u32 {
+    let healthy = attempt.ready_at.is_some_and(|ready| gone.0 - ready >= chrono::TimeDelta::from_std(HEALTHY_AFTER).unwrap_or(chrono::TimeDelta::MAX));
+    match gone.1.is_failure() {
+        _ if desired.generation > attempt.generation => 0,
+        false => 0,
+        true if healthy => 1,
+        true => attempt.failures + 1,
+    }
+}
+
+fn goal(desired: &Desired, attempt: Option<&Attempt>, now: Time) -> Goal {
+    if desired.deleting {
+        return Goal::Absent(End::Deleted, "the object is being deleted".to_owned());
+    }
+    if desired.suspend {
+        return Goal::Absent(End::Suspended, "spec.suspend is true".to_owned());
+    }
+    match attempt.and_then(|attempt| expires_at(desired, attempt)) {
+        Some(at) if now >= at => Goal::Absent(End::Expired, "spec.timeout is over; delete the machine and apply it again, or raise spec.timeout".to_owned()),
+        _ => Goal::Present,
+    }
+}
+
+fn expires_at(desired: &Desired, attempt: &Attempt) -> Option<Time> {
+    desired.timeout.map(|timeout| attempt.run_at + timeout)
+}
+
+fn intent(desired: &Desired, number: u32, run: u32, run_at: Option<Time>, failures: u32) -> Action {
+    Action::RecordIntent(Intent { number, run, run_at, failures, generation: desired.generation, launch: desired.launch.clone() })
+}
+
+fn earliest(a: Option<Time>, b: Option<Time>) -> Option<Time> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// The condition of that type, for texts and events.
+pub fn fact<'a>(status: &'a Status, kind: &str) -> Option<&'a Fact> {
+    status.facts.iter().find(|fact| fact.kind == kind)
+}

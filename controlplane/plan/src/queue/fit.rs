@@ -1,0 +1,67 @@
+//! Whether a lease can ever be served by what there is.
+
+use super::{Ask, Machine, Waiting};
+use crate::lease::Fit;
+
+/// Whether anything there is, now or later, can serve the lease; else what there is.
+pub fn fit(lease: &Waiting, machines: &[Machine]) -> Fit {
+    if machines.iter().any(|machine| lease.alternatives.iter().any(|ask| can_serve(lease, ask, machine))) {
+        return Fit::Possible;
+    }
+    Fit::Never { exists: refusal(lease, machines) }
+}
+
+pub(super) fn can_serve(lease: &Waiting, ask: &Ask, machine: &Machine) -> bool {
+    machine.never.is_none()
+        && machine.gpu == ask.gpu
+        && machine.count >= ask.count
+        && ask.memory.is_none_or(|least| machine.memory.is_none_or(|memory| memory >= least))
+        && allowed(lease, machine)
+        && lease.machine.as_ref().is_none_or(|(namespace, name)| *namespace == machine.namespace && *name == machine.name)
+}
+
+fn allowed(lease: &Waiting, machine: &Machine) -> bool {
+    machine.namespace == lease.namespace || machine.allowed.iter().any(|name| name == "*" || *name == lease.namespace)
+}
+
+pub(super) fn names(machines: &[&Machine]) -> String {
+    let mut names: Vec<String> = machines.iter().map(|machine| format!("{}/{} ({} {})", machine.namespace, machine.name, machine.count, machine.gpu)).collect();
+    names.sort();
+    let more = names.len().saturating_sub(8);
+    names.truncate(8);
+    let list = names.join(", ");
+    if more > 0 { format!("{list} and {more} more") } else { list }
+}
+
+fn refusal(lease: &Waiting, machines: &[Machine]) -> String {
+    let asks: Vec<String> = lease.alternatives.iter().map(|ask| format!("{} {}", ask.count, ask.gpu)).collect();
+    let asked = asks.join(" or ");
+    if let Some((namespace, name)) = &lease.machine {
+        let Some(machine) = machines.iter().find(|machine| machine.namespace == *namespace && machine.name == *name) else {
+            return format!("machine {namespace}/{name} does not exist; {}", visible(lease, machines));
+        };
+        if !allowed(lease, machine) {
+            return format!("machine {namespace}/{name} is not for namespace {}; its owner can add it to spec.allowedNamespaces", lease.namespace);
+        }
+        if let Some(why) = &machine.never {
+            return format!("machine {namespace}/{name} does not serve any more: {why}");
+        }
+        return format!("machine {namespace}/{name} has {} {}, and the lease asks for {asked}; ask for what it has, or name another machine", machine.count, machine.gpu);
+    }
+    format!("nothing offers {asked} to namespace {}; {}", lease.namespace, visible(lease, machines))
+}
+
+fn visible(lease: &Waiting, machines: &[Machine]) -> String {
+    let serving: Vec<&Machine> = machines.iter().filter(|machine| allowed(lease, machine) && machine.never.is_none()).collect();
+    let over: Vec<&Machine> = machines.iter().filter(|machine| allowed(lease, machine) && machine.never.is_some()).collect();
+    let mut text = if serving.is_empty() {
+        "there are no machines for it; apply a RemoteMachine first".to_owned()
+    } else {
+        format!("there are {}; ask for one of these, or apply another RemoteMachine", names(&serving))
+    };
+    if let Some(machine) = over.first() {
+        let why = machine.never.as_deref().unwrap_or_default();
+        text.push_str(&format!(" ({}/{} does not serve any more: {why})", machine.namespace, machine.name));
+    }
+    text
+}

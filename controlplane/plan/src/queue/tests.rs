@@ -1,0 +1,164 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::lease::Fit;
+
+fn at(second: i64) -> Time {
+    chrono::DateTime::from_timestamp(1_700_000_000 + second, 0).expect("a valid second")
+}
+
+fn waiting(name: &str, age: i64, gpu: &str, count: u32, exclusive: bool) -> Waiting {
+    Waiting {
+        lease: Uid(name.to_owned()),
+        namespace: "default".to_owned(),
+        head: false,
+        not_before: None,
+        priority: 0,
+        created_at: at(age),
+        alternatives: vec![Ask { gpu: gpu.to_owned(), count, memory: None }],
+        exclusive,
+        machine: None,
+    }
+}
+
+fn machine(name: &str, gpu: &str, count: u32, slots_per_gpu: u32) -> Machine {
+    let slots = (0..count * slots_per_gpu).map(|slot| Slot { slot, gpu: slot / slots_per_gpu, epoch: Epoch(7), free: true, warm: true });
+    Machine {
+        uid: Uid(format!("uid-{name}")),
+        namespace: "default".to_owned(),
+        name: name.to_owned(),
+        gpu: gpu.to_owned(),
+        count,
+        slots_per_gpu,
+        memory: None,
+        allowed: vec![],
+        never: None,
+        slots: slots.collect(),
+    }
+}
+
+fn placed(plan: &Plan) -> Vec<(&str, Vec<u32>)> {
+    plan.placements.iter().map(|placement| (placement.lease.0.as_str(), placement.slots.iter().map(|slot| slot.slot).collect())).collect()
+}
+
+#[test]
+fn the_older_of_two_gets_the_slot_and_the_other_is_told_its_place() {
+    let plan = plan(&[waiting("young", 2, "CPU", 1, true), waiting("old", 1, "CPU", 1, true)], &[machine("m", "CPU", 1, 1)], at(9));
+    assert_eq!(placed(&plan), [("old", vec![0])]);
+    assert_eq!(plan.placements[0].slots[0].epoch, Epoch(7));
+    assert_eq!((plan.places[0].0.0.as_str(), plan.places[0].1.position, plan.places[0].1.reason.as_str()), ("young", 1, "SlotsBusy"));
+}
+
+#[test]
+fn a_lease_that_was_put_back_goes_first() {
+    let back = Waiting { head: true, ..waiting("back", 5, "CPU", 1, true) };
+    let plan = plan(&[waiting("old", 1, "CPU", 1, true), back], &[machine("m", "CPU", 1, 1)], at(9));
+    assert_eq!(placed(&plan), [("back", vec![0])]);
+}
+
+#[test]
+fn an_exclusive_lease_takes_every_slot_of_its_gpus_and_a_shared_one_packs() {
+    let machines = [machine("m", "CPU", 2, 2)];
+    let leases = [waiting("s1", 1, "CPU", 1, false), waiting("s2", 2, "CPU", 1, false), waiting("x", 3, "CPU", 1, true)];
+    assert_eq!(placed(&plan(&leases, &machines, at(9))), [("s1", vec![0]), ("s2", vec![1]), ("x", vec![2, 3])]);
+}
+
+#[test]
+fn a_big_lease_is_not_starved_by_small_ones_behind_it() {
+    let mut busy = machine("m", "CPU", 2, 1);
+    busy.slots[0].free = false;
+    let leases = [waiting("big", 1, "CPU", 2, true), waiting("small", 2, "CPU", 1, true)];
+    assert_eq!(placed(&plan(&leases, &[busy.clone()], at(9))), []);
+    let other = machine("n", "CPU", 1, 1);
+    assert_eq!(placed(&plan(&leases, &[busy, other], at(9))), [("small", vec![0])], "a machine the big one can not use stays open");
+}
+
+#[test]
+fn an_unregistered_machine_is_wanted_and_waited_for() {
+    let empty = Machine { slots: vec![], ..machine("m", "CPU", 1, 1) };
+    let plan = plan(&[waiting("a", 1, "CPU", 1, true)], &[empty], at(9));
+    assert_eq!(plan.places[0].1.reason, "MachineNotReady");
+    assert!(plan.wanted.contains(&Uid("uid-m".to_owned())));
+}
+
+#[test]
+fn another_namespace_needs_to_be_allowed() {
+    let foreign = Waiting { namespace: "team-b".to_owned(), ..waiting("a", 1, "CPU", 1, true) };
+    let mut shared = machine("m", "CPU", 1, 1);
+    let Fit::Never { exists } = fit(&foreign, &[shared.clone()]) else { panic!("not allowed") };
+    assert_eq!(exists, "nothing offers 1 CPU to namespace team-b; there are no machines for it; apply a RemoteMachine first");
+    shared.allowed = vec!["team-b".to_owned()];
+    assert_eq!(fit(&foreign, &[shared.clone()]), Fit::Possible);
+    shared.allowed = vec!["*".to_owned()];
+    assert_eq!(fit(&foreign, &[shared]), Fit::Possible);
+}
+
+#[test]
+fn what_can_never_be_satisfied_says_what_exists() {
+    let machines = [machine("m", "CPU", 1, 1), machine("n", "T4", 2, 1)];
+    let Fit::Never { exists } = fit(&waiting("a", 1, "H100", 1, true), &machines) else { panic!("there is no H100") };
+    assert_eq!(
+        exists,
+        "nothing offers 1 H100 to namespace default; there are default/m (1 CPU), default/n (2 T4); ask for one of these, or apply another RemoteMachine"
+    );
+    let named = Waiting { machine: Some(("default".to_owned(), "m".to_owned())), ..waiting("a", 1, "CPU", 2, true) };
+    let Fit::Never { exists } = fit(&named, &machines) else { panic!("m has one") };
+    assert_eq!(exists, "machine default/m has 1 CPU, and the lease asks for 2 CPU; ask for what it has, or name another machine");
+    let over = Machine { never: Some("Expired".to_owned()), ..machine("m", "CPU", 1, 1) };
+    assert!(matches!(fit(&waiting("a", 1, "CPU", 1, true), &[over]), Fit::Never { exists } if exists.contains("Expired")));
+}
+
+fn scene() -> impl Strategy<Value = (Vec<Waiting>, Vec<Machine>)> {
+    let one_machine = (0..2_usize, 1..4_u32, 1..3_u32, proptest::collection::vec(any::<bool>(), 8)).prop_map(|(gpu, count, per, free)| (["CPU", "T4"][gpu], count, per, free));
+    let machines = proptest::collection::vec(one_machine, 0..4).prop_map(|all| {
+        let make = |(index, (gpu, count, per, free)): (usize, (&str, u32, u32, Vec<bool>))| {
+            let mut machine = machine(&format!("m{index}"), gpu, count, per);
+            machine.slots.iter_mut().zip(free).for_each(|(slot, free)| slot.free = free);
+            machine
+        };
+        all.into_iter().enumerate().map(make).collect()
+    });
+    let one_lease = (0..2_usize, 1..3_u32, any::<bool>(), 0..5_i64, -1..2_i32, any::<bool>());
+    let leases = proptest::collection::vec(one_lease, 0..10).prop_map(|all| {
+        let make = |(index, (gpu, count, exclusive, age, priority, head)): (usize, (usize, u32, bool, i64, i32, bool))| Waiting {
+            priority,
+            head,
+            ..waiting(&format!("l{index}"), age, ["CPU", "T4"][gpu], count, exclusive)
+        };
+        all.into_iter().enumerate().map(make).collect()
+    });
+    (leases, machines)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn laws_of_the_queue((leases, machines) in scene()) {
+        let first = plan(&leases, &machines, at(9));
+        prop_assert_eq!(&first, &plan(&leases, &machines, at(9)), "repeatable");
+        let mut given = BTreeSet::new();
+        for placement in &first.placements {
+            let lease = leases.iter().find(|lease| lease.lease == placement.lease).expect("a lease of the queue");
+            let machine = machines.iter().find(|machine| machine.uid == placement.slots[0].machine).expect("a machine there is");
+            let mut gpus = BTreeSet::new();
+            for slot in &placement.slots {
+                let there = machine.slots.iter().find(|other| other.slot == slot.slot).expect("a slot of that machine");
+                prop_assert!(there.free && there.epoch == slot.epoch);
+                prop_assert!(given.insert((slot.machine.clone(), slot.slot)), "a slot given twice");
+                gpus.insert(there.gpu);
+            }
+            prop_assert_eq!(gpus.len(), lease.alternatives[0].count as usize);
+            prop_assert_eq!(placement.slots.len(), gpus.len() * if lease.exclusive { machine.slots_per_gpu as usize } else { 1 });
+        }
+        // Fixpoint: with what was placed applied, nothing more is placed.
+        let mut after = machines.clone();
+        for slot in after.iter_mut().flat_map(|machine| { let uid = machine.uid.clone(); machine.slots.iter_mut().map(move |slot| (uid.clone(), slot)) }) {
+            if given.contains(&(slot.0, slot.1.slot)) { slot.1.free = false; }
+        }
+        let left: Vec<Waiting> = leases.iter().filter(|lease| first.placements.iter().all(|placement| placement.lease != lease.lease)).cloned().collect();
+        let second = plan(&left, &after, at(9));
+        prop_assert_eq!(second.placements, vec![], "fixpoint");
+        prop_assert_eq!(second.places, first.places);
+    }
+}
