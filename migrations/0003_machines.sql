@@ -29,7 +29,6 @@ create table machine_attempt (
     record jsonb,
     intended_at timestamptz not null,
     created_at timestamptz,
-    registered_at timestamptz,
     ready_at timestamptz,
     ending_at timestamptz,
     gone_at timestamptz,
@@ -90,12 +89,15 @@ create table binding (
     slot integer not null,
     epoch bigint not null,
     lease_uid uuid not null,
+    -- Which of the lease's rounds of binding; earlier rounds were put back.
+    round integer not null,
     boot_id text not null,
     -- The parameters of the agent's Bind.
     terms jsonb not null,
     bound_at timestamptz not null,
     acked_at timestamptz,
     endpoints jsonb,
+    refused text,
     session_at timestamptz,
     revoked_at timestamptz,
     revoke_reason text,
@@ -114,20 +116,20 @@ create table lease_live (
     lease_uid uuid primary key,
     state text not null default 'Waiting' check (state in ('Waiting', 'Bound', 'Ended')),
     created_at timestamptz not null,
-    -- Goes before all others of its queue: it was bound once and could not be served.
-    head boolean not null default false,
+    waiting_since timestamptz not null,
+    -- Rounds of binding so far; one that was put back goes before all others of its queue, after a little rest.
+    round integer not null default 0,
+    put_back integer not null default 0,
+    not_before timestamptz,
     -- Null: made without the SDK, which renews its wait.
     renewed_at timestamptz,
-    reserved_at timestamptz,
     bound_at timestamptz,
-    acked_at timestamptz,
-    session_at timestamptz,
     ended_at timestamptz,
     end_reason text,
     end_message text,
-    traceparent text not null default '',
     check ((state = 'Ended') = (ended_at is not null))
 ) with (fillfactor = 50);
+create index lease_live_open on lease_live (lease_uid) where state <> 'Ended';
 
 -- Live storages as the agents report them.
 create table tensor (

@@ -16,15 +16,12 @@ mod tests;
 
 use std::time::Duration;
 
+use torch_remote_api::gpu::GpuType;
+use torch_remote_api::lease::{BIND_ACK, DeviceLeaseStatus, EndReason, Endpoint, Queue, WAITER_TTL};
+
 use crate::{SlotAt, Time, backoff};
 
-pub use report::{Device, Endpoint, Queue, Status};
-
-/// A waiter that renews does so every 10 s, and is gone after this long without.
-pub const WAITER_TTL: Duration = Duration::from_secs(30);
-/// A bind is acknowledged within this time, or the slot is quarantined.
-pub const ACK_TIMEOUT: Duration = Duration::from_secs(10);
-/// The same for a slot whose executor is still warming, which a bind waits for.
+/// Longest wait for the acknowledgement of a bind to a slot that is still warming; [`BIND_ACK`] else.
 pub const WARM_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What the owner asks for.
@@ -49,8 +46,8 @@ pub enum State {
     Bound,
     /// Over.
     Ended {
-        /// Stable reason: an agent's, or `Deleted`, `WaiterGone`, `WaitTimeout`, `Unsatisfiable`, `MachineGone`, `Rebooted`.
-        reason: String,
+        /// Why.
+        reason: EndReason,
         /// In words.
         message: String,
     },
@@ -87,8 +84,8 @@ pub enum Phase {
 /// How a binding ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Release {
-    /// The agent's reason, or `MachineGone` or `Rebooted`.
-    pub reason: String,
+    /// The agent's reason, or `Lost`.
+    pub reason: EndReason,
     /// In words.
     pub message: String,
 }
@@ -102,6 +99,8 @@ pub struct Binding {
     pub machine: String,
     /// Index of its GPU.
     pub gpu: u32,
+    /// Type of its GPU, if the machine is still there to tell.
+    pub gpu_type: Option<GpuType>,
     /// When it was bound.
     pub bound_at: Time,
     /// The agent has acknowledged it, and can be reached there.
@@ -143,12 +142,12 @@ pub struct Observation {
     pub older: u32,
     /// Whether it can be satisfied; read only while it waits.
     pub fit: Fit,
-    /// Its place, while it waits.
-    pub queue: Option<Queue>,
+    /// Its place, while it waits, and why in words.
+    pub queue: Option<(Queue, String)>,
     /// Since when this control plane can hear waiters: no wait is judged by silence before it.
     pub serving_since: Time,
     /// What the object's status says.
-    pub status: Status,
+    pub status: DeviceLeaseStatus,
 }
 
 /// What to do. Safe to repeat.
@@ -169,22 +168,22 @@ pub enum Action {
     Revoke {
         /// Which.
         slots: Vec<SlotAt>,
-        /// Stable reason.
-        reason: String,
+        /// Why.
+        reason: EndReason,
         /// In words.
         message: String,
     },
     /// It is over.
     End {
-        /// Stable reason.
-        reason: String,
+        /// Why.
+        reason: EndReason,
         /// In words.
         message: String,
     },
     /// Nothing is left: let the object go.
     RemoveFinalizer,
     /// Write the status.
-    Report(Box<Status>),
+    Report(Box<DeviceLeaseStatus>),
 }
 
 /// Actions, and when to look again without being woken.
@@ -199,7 +198,7 @@ pub struct Plan {
 /// What to do for one lease.
 pub fn plan(desired: &Desired, observed: &Observation, now: Time) -> Plan {
     let (mut actions, wake) = if !desired.deleting && !observed.finalizer { (vec![Action::AddFinalizer], None) } else { next(desired, observed, now) };
-    let status = report::status(desired, observed);
+    let status = report::status(desired, observed, now);
     if status != observed.status {
         actions.push(Action::Report(Box::new(status)));
     }
@@ -221,32 +220,27 @@ fn next(desired: &Desired, observed: &Observation, now: Time) -> (Vec<Action>, O
 
 fn waiting(desired: &Desired, observed: &Observation, live: &Live, now: Time) -> (Vec<Action>, Option<Time>) {
     if desired.deleting {
-        return (vec![end("Deleted", "given back while it waited".to_owned())], None);
+        return (vec![end(EndReason::Goodbye, "given back while it waited".to_owned())], None);
     }
     if let Fit::Never { exists } = &observed.fit {
-        return (vec![end("Unsatisfiable", exists.clone())], None);
+        return (vec![end(EndReason::Unsatisfiable, exists.clone())], None);
     }
-    let renewal = live.renewed_at.map(|renewed| renewed.max(observed.serving_since) + WAITER_TTL);
+    let renewal = live.renewed_at.map(|renewed| renewed.max(observed.serving_since) + WAITER_TTL.get());
     if renewal.is_some_and(|at| now >= at) {
         let message = format!("the process that waited has not renewed its wait for {} s", WAITER_TTL.as_secs());
-        return (vec![end("WaiterGone", message)], None);
+        return (vec![end(EndReason::Abandoned, message)], None);
     }
     let limit = desired.wait_timeout.map(|limit| live.waiting_since + limit);
     if limit.is_some_and(|at| now >= at) {
         let seconds = desired.wait_timeout.unwrap_or_default().as_secs();
-        return (vec![end("WaitTimeout", format!("no slot became free in spec.waitTimeout ({seconds} s); ask again with a longer one, or for another GPU"))], None);
+        return (vec![end(EndReason::WaitTimeout, format!("no slot became free in spec.waitTimeout ({seconds} s); ask again with a longer one, or for another GPU"))], None);
     }
     (vec![], [renewal, limit].into_iter().flatten().min())
 }
 
 fn bound(desired: &Desired, observed: &Observation, now: Time) -> (Vec<Action>, Option<Time>) {
     let bindings = &observed.bindings;
-    let ended = bindings.iter().find_map(|binding| binding.released.as_ref());
-    let over = match ended {
-        Some(release) => Some((release.reason.clone(), release.message.clone())),
-        None => desired.deleting.then(|| ("Deleted".to_owned(), "given back by its owner".to_owned())),
-    };
-    if let Some((reason, message)) = over {
+    if let Some((reason, message)) = over(desired, observed) {
         if bindings.iter().all(|binding| binding.released.is_some()) {
             return (vec![Action::End { reason, message }], None);
         }
@@ -262,16 +256,24 @@ fn bound(desired: &Desired, observed: &Observation, now: Time) -> (Vec<Action>, 
     (vec![], bindings.iter().filter(|binding| binding.acked.is_none()).map(ack_deadline).min())
 }
 
+/// Why a bound lease is over: what an agent said first, else its owner's wish.
+fn over(desired: &Desired, observed: &Observation) -> Option<(EndReason, String)> {
+    match observed.bindings.iter().find_map(|binding| binding.released.as_ref()) {
+        Some(release) => Some((release.reason, release.message.clone())),
+        None => desired.deleting.then(|| (EndReason::Goodbye, "given back by its owner".to_owned())),
+    }
+}
+
 fn ack_deadline(binding: &Binding) -> Time {
-    binding.bound_at + if binding.phase == Phase::Warming { WARM_TIMEOUT } else { ACK_TIMEOUT }
+    binding.bound_at + if binding.phase == Phase::Warming { WARM_TIMEOUT } else { BIND_ACK.get() }
 }
 
 fn select(bindings: &[Binding], wanted: impl Fn(&Binding) -> bool) -> Vec<SlotAt> {
     bindings.iter().filter(|binding| wanted(binding)).map(|binding| binding.at.clone()).collect()
 }
 
-fn end(reason: &str, message: String) -> Action {
-    Action::End { reason: reason.to_owned(), message }
+fn end(reason: EndReason, message: String) -> Action {
+    Action::End { reason, message }
 }
 
 /// Wait before a lease that was put back is bound again, so that a machine that refuses does not spin.

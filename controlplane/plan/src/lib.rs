@@ -5,14 +5,12 @@
 //! precondition (attempt number or epoch), so applying it twice is applying it once; nothing destructive is planned on what is [`Observed::Unknown`].
 
 pub mod backoff;
-pub mod fact;
 pub mod lease;
 pub mod machine;
 pub mod observed;
 pub mod queue;
 pub mod slot;
 
-pub use fact::{Fact, Truth};
 pub use observed::Observed;
 pub use slot::{Epoch, SlotAt, Uid};
 

@@ -16,9 +16,10 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::{Fact, Observed, Time, backoff};
+use torch_remote_api::gpu::Gpu;
+use torch_remote_api::machine::RemoteMachineStatus;
 
-pub use report::Status;
+use crate::{Observed, Time, backoff};
 
 /// How long an instance has after being asked to end before it is forced.
 pub const TERMINATE_GRACE: Duration = Duration::from_secs(10);
@@ -26,7 +27,7 @@ pub const TERMINATE_GRACE: Duration = Duration::from_secs(10);
 pub const HEALTHY_AFTER: Duration = Duration::from_secs(600);
 
 /// What the owner asks for.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
     /// Revision of the spec.
     pub generation: i64,
@@ -46,6 +47,8 @@ pub struct Desired {
     pub startup_timeout: Duration,
     /// Failures in a row after which nothing more is tried.
     pub retry_limit: u32,
+    /// Its GPUs.
+    pub gpu: Gpu,
     /// Slots that must be warm for Ready.
     pub slots: u32,
 }
@@ -70,6 +73,8 @@ pub enum End {
     Idle,
     /// `spec.timeout` is over.
     Expired,
+    /// The control plane it belongs to was stopped by its user.
+    Stopped,
     /// Another image, GPU or environment is asked for.
     SpecChanged,
     /// Not ready in `spec.startupTimeout`.
@@ -92,6 +97,7 @@ impl End {
             End::Suspended => "Suspended",
             End::Idle => "Idle",
             End::Expired => "Expired",
+            End::Stopped => "Stopped",
             End::SpecChanged => "SpecChanged",
             End::StartupTimeout => "StartupTimeout",
             End::CreateFailed => "CreateFailed",
@@ -100,8 +106,8 @@ impl End {
     }
     /// The end of that name.
     pub fn parse(name: &str) -> Option<End> {
-        use End::{CreateFailed, Deleted, Expired, Idle, Lost, SpecChanged, StartupTimeout, Suspended};
-        [Deleted, Suspended, Idle, Expired, SpecChanged, StartupTimeout, CreateFailed, Lost].into_iter().find(|end| end.as_str() == name)
+        use End::{CreateFailed, Deleted, Expired, Idle, Lost, SpecChanged, StartupTimeout, Stopped, Suspended};
+        [Deleted, Suspended, Idle, Expired, Stopped, SpecChanged, StartupTimeout, CreateFailed, Lost].into_iter().find(|end| end.as_str() == name)
     }
 }
 
@@ -189,6 +195,8 @@ pub enum Agent {
         boot_id: String,
         /// Its version.
         version: String,
+        /// Version of the torch it runs.
+        torch: String,
         /// Slots that were warm once.
         warm: u32,
     },
@@ -221,7 +229,7 @@ pub struct Observation {
     /// From 0 to 1.
     pub jitter: f64,
     /// What the object's status says.
-    pub status: Status,
+    pub status: RemoteMachineStatus,
 }
 
 /// A new attempt.
@@ -293,7 +301,7 @@ pub enum Action {
     /// Nothing is left: let the object go.
     RemoveFinalizer,
     /// Write the status.
-    Report(Status),
+    Report(Box<RemoteMachineStatus>),
 }
 
 /// Actions, and when to look again without being woken.
@@ -317,7 +325,7 @@ pub fn plan(desired: &Desired, observed: &Observation, now: Time) -> Plan {
     let status = report::status(desired, observed, now);
     let mut actions: Vec<Action> = action.into_iter().collect();
     if status != observed.status {
-        actions.push(Action::Report(status));
+        actions.push(Action::Report(Box::new(status)));
     }
     Plan { actions, wake }
 }
@@ -434,10 +442,10 @@ fn after_gone(desired: &Desired, observed: &Observation, attempt: &Attempt, gone
     if desired.deleting {
         return (observed.finalizer.then_some(Action::RemoveFinalizer), None);
     }
-    if desired.accepted.is_err() || matches!(goal(desired, new_run(observed, attempt, gone.1).is_none().then_some(attempt), now), Goal::Absent(..)) {
+    if desired.accepted.is_err() || matches!(goal(desired, new_run(observed, gone.1).is_none().then_some(attempt), now), Goal::Absent(..)) {
         return (None, None);
     }
-    if let Some(ready) = new_run(observed, attempt, gone.1) {
+    if let Some(ready) = new_run(observed, gone.1) {
         return (ready.then(|| intent(desired, attempt.number + 1, attempt.run + 1, None, 0)), None);
     }
     let failures = failures(desired, attempt, gone);
@@ -452,14 +460,11 @@ fn after_gone(desired: &Desired, observed: &Observation, attempt: &Attempt, gone
 }
 
 /// After an end that was no failure a new run begins: `Some(whether now)`. `None`: the run goes on.
-fn new_run(observed: &Observation, attempt: &Attempt, end: End) -> Option<bool> {
+fn new_run(observed: &Observation, end: End) -> Option<bool> {
     match end {
         End::Idle => Some(observed.wanted),
-        End::Suspended | End::Deleted => Some(true),
-        End::Expired | End::SpecChanged | End::StartupTimeout | End::CreateFailed | End::Lost => {
-            debug_assert!(attempt.run > 0);
-            None
-        }
+        End::Suspended | End::Deleted | End::Stopped => Some(true),
+        End::Expired | End::SpecChanged | End::StartupTimeout | End::CreateFailed | End::Lost => None,
     }
 }
 
@@ -500,9 +505,4 @@ fn earliest(a: Option<Time>, b: Option<Time>) -> Option<Time> {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
     }
-}
-
-/// The condition of that type, for texts and events.
-pub fn fact<'a>(status: &'a Status, kind: &str) -> Option<&'a Fact> {
-    status.facts.iter().find(|fact| fact.kind == kind)
 }

@@ -10,6 +10,9 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+use torch_remote_api::gpu::GpuType;
+use torch_remote_api::lease::{Queue, reason};
+
 use crate::{Epoch, SlotAt, Time, Uid, lease};
 
 pub use fit::fit;
@@ -17,8 +20,8 @@ pub use fit::fit;
 /// One alternative of `spec.gpu`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
-    /// GPU type, for example `A100-80GB` or `CPU`.
-    pub gpu: String,
+    /// GPU type.
+    pub gpu: GpuType,
     /// How many, on one machine.
     pub count: u32,
     /// Least memory of each, bytes.
@@ -44,7 +47,7 @@ pub struct Waiting {
     pub alternatives: Vec<Ask>,
     /// All slots of each GPU, or one.
     pub exclusive: bool,
-    /// Only this machine: (namespace, name).
+    /// Only this machine: (namespace, name). Without alternatives: one GPU of it, of whatever type.
     pub machine: Option<(String, String)>,
 }
 
@@ -73,7 +76,7 @@ pub struct Machine {
     /// Its name.
     pub name: String,
     /// Type of its GPUs.
-    pub gpu: String,
+    pub gpu: GpuType,
     /// How many.
     pub count: u32,
     /// Slots per GPU.
@@ -84,6 +87,8 @@ pub struct Machine {
     pub allowed: Vec<String>,
     /// Why it will never serve again by itself, in words; `None`: it serves or may.
     pub never: Option<String>,
+    /// It serves now.
+    pub ready: bool,
     /// Its slots; empty before it is registered.
     pub slots: Vec<Slot>,
 }
@@ -102,8 +107,8 @@ pub struct Placement {
 pub struct Plan {
     /// To bind, in order.
     pub placements: Vec<Placement>,
-    /// Those left, with their place.
-    pub places: Vec<(Uid, lease::Queue)>,
+    /// Those left, with their place, and why in words.
+    pub places: Vec<(Uid, Queue, String)>,
     /// Machines a waiting lease could use.
     pub wanted: BTreeSet<Uid>,
 }
@@ -125,7 +130,8 @@ pub fn plan(waiting: &[Waiting], machines: &[Machine], now: Time) -> Plan {
             }
             None => {
                 let position = u32::try_from(plan.places.len() + 1).unwrap_or(u32::MAX);
-                plan.places.push((lease.lease.clone(), why(lease, machines, position)));
+                let (queue, message) = why(lease, machines, position);
+                plan.places.push((lease.lease.clone(), queue, message));
                 for machine in candidates(lease, machines) {
                     plan.wanted.insert(machine.uid.clone());
                     held.extend((0..machine.count).map(|gpu| (machine.uid.clone(), gpu)));
@@ -174,13 +180,13 @@ fn on_machine(lease: &Waiting, ask: &Ask, machine: &Machine, (taken, held): Used
     Some((slots, whole.saturating_sub(count)))
 }
 
-fn why(lease: &Waiting, machines: &[Machine], position: u32) -> lease::Queue {
+fn why(lease: &Waiting, machines: &[Machine], position: u32) -> (Queue, String) {
     let all: Vec<&Machine> = candidates(lease, machines).collect();
-    let ready = all.iter().filter(|machine| !machine.slots.is_empty()).count();
-    let (reason, message) = if ready == 0 {
-        ("MachineNotReady", format!("position {position}; waits for a machine to be ready: {}", fit::names(&all)))
+    let ready = all.iter().any(|machine| machine.ready);
+    let (reason, message) = if ready {
+        (reason::WAITING, format!("position {position}; every matching slot is leased, or kept for a lease ahead: {}", fit::names(&all)))
     } else {
-        ("SlotsBusy", format!("position {position}; every matching slot is leased, warming, or kept for a lease ahead: {}", fit::names(&all)))
+        (reason::LAUNCHING, format!("position {position}; no matching machine is ready yet: {}", fit::names(&all)))
     };
-    lease::Queue { position, reason: reason.to_owned(), message }
+    (Queue { position, reason: reason.to_owned(), eta: None }, message)
 }

@@ -1,130 +1,105 @@
 //! What the status of a lease says.
 
-use super::{Desired, Observation, Phase, State};
-use crate::{Epoch, Fact, Time, Truth};
+use torch_remote_api::condition::{self, Fact, Truth};
+use torch_remote_api::lease::{BOUND, DeviceLeaseStatus, ENDED, EndReason, LeasedDevice, RELEASED, RESERVED, reason};
 
-/// How to reach and trust a slot: architecture, Trust.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// `unix` or `tcp`.
-    pub kind: String,
-    /// Path, or host:port.
-    pub address: String,
-    /// `none`, `system`, `spkiSHA256:…` or `caBundle:…`.
-    pub tls: String,
-}
+use super::{Binding, Desired, Observation, Phase, State};
+use crate::Time;
 
-/// A slot the lease has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Device {
-    /// `namespace/name` of the machine.
-    pub machine: String,
-    /// Its uid.
-    pub machine_uid: String,
-    /// Index of the GPU.
-    pub index: u32,
-    /// Index of the slot.
-    pub slot: u32,
-    /// Fencing number.
-    pub epoch: Epoch,
-    /// Where it is, once acknowledged.
-    pub endpoints: Vec<Endpoint>,
-}
+/// A session is open. `Unknown` when its client is silent.
+pub const ACTIVE: &str = "Active";
 
-/// Place in the queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Queue {
-    /// From 1.
-    pub position: u32,
-    /// Why it waits, stable.
-    pub reason: String,
-    /// In words.
-    pub message: String,
-}
-
-/// The status this planner owns.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Status {
-    /// Generation the facts are about.
-    pub observed_generation: i64,
-    /// Conditions: Accepted, Bound, Active, Ended.
-    pub facts: Vec<Fact>,
-    /// While it waits.
-    pub queue: Option<Queue>,
-    /// While it is bound, and after, what it had.
-    pub devices: Vec<Device>,
-    /// When its duration is over; known from its first session on.
-    pub expires_at: Option<Time>,
-}
-
-pub(super) fn status(desired: &Desired, observed: &Observation) -> Status {
-    let state = observed.live.as_ref().map(|live| &live.state);
-    let all = |wanted: fn(&super::Binding) -> bool| !observed.bindings.is_empty() && observed.bindings.iter().all(wanted);
-    let (bound, active, ended) = match state {
-        None | Some(State::Waiting) => {
-            let reason = observed.queue.as_ref().map_or("Queued", |_| "Waiting");
-            let message = observed.queue.as_ref().map(|queue| queue.message.clone()).unwrap_or_default();
-            (Fact::new("Bound", Truth::False, reason, message), Fact::new("Active", Truth::False, "NotBound", ""), Fact::new("Ended", Truth::False, "Waiting", ""))
-        }
-        Some(State::Bound) => {
-            let bound = if all(|binding| binding.acked.is_some()) {
-                Fact::new("Bound", Truth::True, "Bound", "")
-            } else {
-                Fact::new("Bound", Truth::False, "Binding", "waiting for the agent to acknowledge")
-            };
-            (bound, active(observed), ended_fact(observed))
-        }
-        Some(State::Ended { reason, message }) => {
-            let over = |kind: &'static str, truth| Fact { kind: kind.into(), truth, reason: reason.clone().into(), message: message.clone() };
-            (over("Bound", Truth::False), over("Active", Truth::False), over("Ended", Truth::True))
-        }
+pub(super) fn status(desired: &Desired, observed: &Observation, now: Time) -> DeviceLeaseStatus {
+    let mut status = observed.status.clone();
+    let facts = match observed.live.as_ref().map(|live| &live.state) {
+        None | Some(State::Waiting) => waiting(observed),
+        Some(State::Bound) => bound(desired, observed),
+        Some(State::Ended { reason, message }) => ended(*reason, message, observed),
     };
-    let accepted = match state {
-        Some(State::Ended { reason, message }) if reason == "Unsatisfiable" => Fact::new("Accepted", Truth::False, "Unsatisfiable", message.clone()),
-        _ => Fact::new("Accepted", Truth::True, "Accepted", ""),
-    };
-    let started = observed.bindings.iter().filter_map(|binding| binding.session_at).min();
-    Status {
-        observed_generation: desired.generation,
-        facts: vec![accepted, bound, active, ended],
-        queue: observed.queue.clone().filter(|_| matches!(state, None | Some(State::Waiting))),
-        devices: devices(observed, state),
-        expires_at: started.map(|at| at + desired.duration),
+    for fact in facts {
+        condition::set(&mut status.conditions, fact, desired.generation, now.into());
     }
+    let waits = matches!(observed.live.as_ref().map(|live| &live.state), None | Some(State::Waiting));
+    let opened = observed.bindings.iter().filter_map(|binding| binding.session_at).min();
+    status.observed_generation = Some(desired.generation);
+    status.queue = observed.queue.as_ref().map(|(queue, _)| queue.clone()).filter(|_| waits);
+    status.devices = if waits { vec![] } else { observed.bindings.iter().map(device).collect() };
+    status.bound_at = observed.bindings.iter().map(|binding| binding.bound_at).min().filter(|_| !waits).map(Into::into);
+    status.opened_at = opened.map(Into::into);
+    status.expires_at = opened.map(|at| (at + desired.duration).into());
+    status.phase = Some(status.derive_phase());
+    status
 }
 
-fn devices(observed: &Observation, state: Option<&State>) -> Vec<Device> {
-    if matches!(state, None | Some(State::Waiting)) {
-        return vec![];
+fn waiting(observed: &Observation) -> Vec<Fact> {
+    let (reason, message) = match &observed.queue {
+        Some((queue, message)) => (queue.reason.as_str(), message.as_str()),
+        None => (reason::WAITING, "not looked at yet"),
+    };
+    vec![
+        Fact::new(RESERVED, Truth::False, reason, message),
+        Fact::new(BOUND, Truth::False, reason, message),
+        Fact::new(ACTIVE, Truth::False, "NotBound", ""),
+        Fact::new(ENDED, Truth::False, "Waiting", ""),
+    ]
+}
+
+fn bound(desired: &Desired, observed: &Observation) -> Vec<Fact> {
+    let reserved = Fact::new(RESERVED, Truth::True, "Reserved", "");
+    if let Some((reason, message)) = super::over(desired, observed) {
+        let mut facts = vec![reserved, Fact::new(BOUND, Truth::False, reason.as_str(), message.clone())];
+        facts.extend(over(reason, &message));
+        facts.push(Fact::new(RELEASED, Truth::False, "Reaping", "its slots are free once the agent has reaped the processes"));
+        return facts;
     }
-    let device = |binding: &super::Binding| Device {
+    let acked = !observed.bindings.is_empty() && observed.bindings.iter().all(|binding| binding.acked.is_some());
+    let bound = match acked {
+        true => Fact::new(BOUND, Truth::True, "Bound", ""),
+        false => Fact::new(BOUND, Truth::False, reason::BINDING, "waiting for the agent to acknowledge"),
+    };
+    vec![reserved, bound, active(observed), Fact::new(ENDED, Truth::False, "Bound", "")]
+}
+
+fn ended(reason: EndReason, message: &str, observed: &Observation) -> Vec<Fact> {
+    let mut facts = vec![Fact::new(BOUND, Truth::False, reason.as_str(), message)];
+    facts.extend(over(reason, message));
+    let reaped = observed.older == 0 && observed.bindings.iter().all(|binding| binding.released.is_some());
+    facts.push(match reaped {
+        true => Fact::new(RELEASED, Truth::True, "Reaped", ""),
+        false => Fact::new(RELEASED, Truth::False, "Reaping", "its slots are free once the agent has reaped the processes"),
+    });
+    facts
+}
+
+fn over(reason: EndReason, message: &str) -> [Fact; 2] {
+    [Fact::new(ACTIVE, Truth::False, reason.as_str(), ""), Fact::new(ENDED, Truth::True, reason.as_str(), message)]
+}
+
+fn device(binding: &Binding) -> LeasedDevice {
+    LeasedDevice {
         machine: binding.machine.clone(),
         machine_uid: binding.at.machine.0.clone(),
         index: binding.gpu,
         slot: binding.at.slot,
-        epoch: binding.at.epoch,
+        epoch: binding.at.epoch.0,
+        gpu: binding.gpu_type,
         endpoints: binding.acked.clone().unwrap_or_default(),
-    };
-    observed.bindings.iter().map(device).collect()
+    }
 }
 
 fn active(observed: &Observation) -> Fact {
-    let phases: Vec<Phase> = observed.bindings.iter().filter(|binding| binding.released.is_none()).map(|binding| binding.phase).collect();
-    let before = observed.status.facts.iter().find(|fact| fact.kind == "Active" && fact.truth != Truth::False);
+    let phases: Vec<Phase> = observed.bindings.iter().map(|binding| binding.phase).collect();
     if phases.contains(&Phase::Disconnected) {
-        return Fact::new("Active", Truth::Unknown, "Disconnected", "the client is silent; its tensors are kept until spec.reconnectWindow is over");
+        return Fact::new(ACTIVE, Truth::Unknown, "Disconnected", "the client is silent; its tensors are kept until spec.reconnectWindow is over");
     }
     if phases.contains(&Phase::Active) {
-        return Fact::new("Active", Truth::True, "Active", "");
+        return Fact::new(ACTIVE, Truth::True, "Active", "");
     }
-    match before {
+    match condition::find(&observed.status.conditions, ACTIVE) {
         // Not heard is not ended: the last word stands.
-        Some(before) if phases.contains(&Phase::Unknown) => before.clone(),
-        _ => Fact::new("Active", Truth::False, "NoSession", "no session has been opened yet"),
+        Some(before) if before.status != Truth::False && phases.contains(&Phase::Unknown) => {
+            Fact::new(ACTIVE, before.status, before.reason.clone(), before.message.clone())
+        }
+        _ => Fact::new(ACTIVE, Truth::False, "NoSession", "no session has been opened yet"),
     }
-}
-
-fn ended_fact(observed: &Observation) -> Fact {
-    let releasing = observed.bindings.iter().any(|binding| binding.revoked || binding.released.is_some() || binding.phase == Phase::Releasing);
-    Fact::new("Ended", Truth::False, if releasing { "Releasing" } else { "Bound" }, "")
 }

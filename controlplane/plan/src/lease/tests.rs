@@ -2,8 +2,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use torch_remote_api::condition::{self, Truth};
+use torch_remote_api::lease::LeasePhase;
+
 use super::*;
-use crate::{Epoch, Truth, Uid};
+use crate::{Epoch, Uid};
 
 fn at(second: i64) -> Time {
     chrono::DateTime::from_timestamp(1_700_000_000 + second, 0).expect("a valid second")
@@ -26,7 +29,7 @@ struct World {
     fit: Fit,
     serving_since: i64,
     heard: bool,
-    status: Status,
+    status: DeviceLeaseStatus,
 }
 
 impl World {
@@ -42,7 +45,7 @@ impl World {
             fit: Fit::Possible,
             serving_since: 0,
             heard: true,
-            status: Status::default(),
+            status: DeviceLeaseStatus::default(),
         }
     }
 
@@ -92,6 +95,7 @@ impl World {
                 at: SlotAt { machine: Uid("m".to_owned()), slot, epoch: Epoch(*epoch) },
                 machine: "default/m".to_owned(),
                 gpu: slot,
+                gpu_type: None,
                 bound_at: at(self.now),
                 acked: None,
                 refused: None,
@@ -122,7 +126,7 @@ impl World {
     fn reap(&mut self) {
         self.older.clear();
         for binding in self.bindings.iter_mut().filter(|binding| binding.revoked && binding.released.is_none()) {
-            binding.released = Some(Release { reason: "Revoked".to_owned(), message: String::new() });
+            binding.released = Some(Release { reason: EndReason::Revoked, message: String::new() });
         }
     }
 
@@ -155,7 +159,7 @@ impl World {
             Action::End { reason, message } => {
                 let live = self.live.as_mut().expect("an end has a row");
                 if !matches!(live.state, State::Ended { .. }) {
-                    live.state = State::Ended { reason: reason.clone(), message: message.clone() };
+                    live.state = State::Ended { reason: *reason, message: message.clone() };
                 }
             }
             Action::Report(status) => self.status = (**status).clone(),
@@ -176,13 +180,13 @@ impl World {
     }
 
     fn fact(&self, kind: &str) -> (Truth, &str) {
-        let fact = self.status.facts.iter().find(|fact| fact.kind == kind).expect("conditions are there from the first visit");
-        (fact.truth, &fact.reason)
+        let fact = condition::find(&self.status.conditions, kind).expect("conditions are there from the first visit");
+        (fact.status, &fact.reason)
     }
 
-    fn ended(&self) -> Option<&str> {
+    fn ended(&self) -> Option<EndReason> {
         match &self.live.as_ref()?.state {
-            State::Ended { reason, .. } => Some(reason),
+            State::Ended { reason, .. } => Some(*reason),
             State::Waiting | State::Bound => None,
         }
     }
@@ -203,7 +207,7 @@ fn bound_is_said_only_after_every_agent_has_acknowledged() {
     world.session();
     world.settle(&desired());
     assert_eq!(world.fact("Active").0, Truth::True);
-    assert_eq!(world.status.expires_at, Some(at(3600)));
+    assert_eq!(world.status.expires_at, Some(at(3600).into()));
 }
 
 #[test]
@@ -245,7 +249,7 @@ fn a_waiter_that_is_not_renewed_ends_but_not_for_our_own_absence() {
     assert_eq!(world.ended(), None, "the control plane was away, not the waiter");
     world.now = 625;
     world.settle(&patient);
-    assert_eq!(world.ended(), Some("WaiterGone"));
+    assert_eq!(world.ended(), Some(EndReason::Abandoned));
 }
 
 #[test]
@@ -253,21 +257,22 @@ fn what_nothing_can_satisfy_ends_at_once_and_says_what_exists() {
     let mut world = World::new();
     world.fit = Fit::Never { exists: "there are default/m (1 CPU)".to_owned() };
     world.settle(&desired());
-    assert_eq!(world.ended(), Some("Unsatisfiable"));
-    assert_eq!(world.fact("Accepted"), (Truth::False, "Unsatisfiable"));
+    assert_eq!(world.ended(), Some(EndReason::Unsatisfiable));
+    assert_eq!(world.status.phase, Some(LeasePhase::Failed));
 }
 
 #[test]
 fn an_executor_that_ends_takes_the_whole_lease_with_it() {
     let mut world = World::bound();
     world.session();
-    world.bindings[0].released = Some(Release { reason: "Crashed".to_owned(), message: "signal 11".to_owned() });
+    world.bindings[0].released = Some(Release { reason: EndReason::Crashed, message: "signal 11".to_owned() });
     world.settle(&desired());
     assert!(world.bindings[1].revoked);
     assert_eq!(world.ended(), None, "ended is not free");
+    assert_eq!(world.fact("Released").0, Truth::False);
     world.reap();
     world.settle(&desired());
-    assert_eq!(world.ended(), Some("Crashed"));
+    assert_eq!(world.ended(), Some(EndReason::Crashed));
 }
 
 #[test]
@@ -335,7 +340,7 @@ proptest! {
                 Event::Refuse(slot) => if let Some(binding) = world.bindings.get_mut(slot) { binding.refused = Some("busy".to_owned()) },
                 Event::Session => world.session(),
                 Event::Crash(slot) => if let Some(binding) = world.bindings.get_mut(slot) {
-                    binding.released.get_or_insert(Release { reason: "Crashed".to_owned(), message: String::new() });
+                    binding.released.get_or_insert(Release { reason: EndReason::Crashed, message: String::new() });
                 },
                 Event::Reap => world.reap(),
                 Event::Heard(yes) => world.heard = yes,

@@ -1,62 +1,68 @@
 //! What the status of a machine says.
 
 use chrono::SecondsFormat;
+use torch_remote_api::condition::{self, Fact, Truth};
+use torch_remote_api::machine::{EXPIRED, FAILED, LAUNCHED, READY, REGISTERED, RemoteMachineStatus, SUSPENDED};
 
-use super::{Agent, AttemptState, Desired, End, Instance, Observation, failures};
-use crate::{Fact, Observed, Time, Truth, backoff};
+use super::{Agent, Attempt, AttemptState, Desired, End, Instance, Observation, failures};
+use crate::{Observed, Time, backoff};
 
-/// The status this planner owns.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Status {
-    /// Generation the facts are about.
-    pub observed_generation: i64,
-    /// Conditions: Accepted, Launched, Registered, Ready.
-    pub facts: Vec<Fact>,
-    /// Number of the latest attempt.
-    pub attempt: Option<u32>,
-    /// Name of the instance at the provider.
-    pub provider_id: Option<String>,
-    /// Boot of its agent.
-    pub boot_id: Option<String>,
-    /// Version of its agent.
-    pub agent_version: Option<String>,
-    /// When `spec.timeout` is over.
-    pub expires_at: Option<Time>,
-    /// Ready and without a lease since.
-    pub idle_since: Option<Time>,
-    /// Leases that keep it from being idle.
-    pub kept_alive_by: Vec<String>,
-}
+/// The spec is one that its Provider can make.
+pub const ACCEPTED: &str = "Accepted";
 
-pub(super) fn status(desired: &Desired, observed: &Observation, now: Time) -> Status {
-    let accepted = match &desired.accepted {
-        Ok(()) => Fact::new("Accepted", Truth::True, "Accepted", ""),
-        Err(refusal) => Fact::new("Accepted", Truth::False, refusal.reason, refusal.message.clone()),
-    };
+pub(super) fn status(desired: &Desired, observed: &Observation, now: Time) -> RemoteMachineStatus {
+    let mut status = observed.status.clone();
     let launched = launched(desired, observed, now);
     let registered = registered(observed, &launched);
     let ready = ready(desired, observed, &registered);
-    let live = observed.attempt.as_ref().filter(|attempt| !matches!(attempt.state, AttemptState::Gone { .. }));
-    let (boot_id, agent_version) = match (&observed.agent, live) {
-        (Agent::Heard { boot_id, version, .. }, Some(_)) => (Some(boot_id.clone()), Some(version.clone())),
-        (Agent::Silent { boot_id, .. }, Some(_)) => (Some(boot_id.clone()), observed.status.agent_version.clone()),
-        (Agent::Unknown, Some(_)) => (observed.status.boot_id.clone(), observed.status.agent_version.clone()),
-        _ => (None, None),
+    let accepted = match &desired.accepted {
+        Ok(()) => Fact::new(ACCEPTED, Truth::True, "Accepted", ""),
+        Err(refusal) => Fact::new(ACCEPTED, Truth::False, refusal.reason, refusal.message.clone()),
     };
-    Status {
-        observed_generation: desired.generation,
-        facts: vec![accepted, launched, registered, ready],
-        attempt: observed.attempt.as_ref().map(|attempt| attempt.number),
-        provider_id: match live.map(|attempt| &attempt.state) {
-            Some(AttemptState::Created { provider_id }) => Some(provider_id.clone()),
-            Some(AttemptState::Ending { .. }) => observed.status.provider_id.clone(),
-            _ => None,
-        },
-        boot_id,
-        agent_version,
-        expires_at: live.and_then(|attempt| super::expires_at(desired, attempt)),
-        idle_since: idle_since(observed),
-        kept_alive_by: observed.leases.clone(),
+    let refused = desired.accepted.is_err() && observed.attempt.is_none();
+    let over = |kind, holds: bool| {
+        let (reason, message) = if holds { (launched.reason.clone(), launched.message.clone()) } else { (format!("Not{kind}"), String::new()) };
+        Fact::new(kind, if holds { Truth::True } else { Truth::False }, reason, message)
+    };
+    let off = launched.status == Truth::False;
+    let suspended = over(SUSPENDED, off && launched.reason == "Suspended");
+    let expired = over(EXPIRED, off && (launched.reason == "Idle" || launched.reason == "Expired"));
+    let failed = over(FAILED, off && (launched.reason == "RetriesExhausted" || refused));
+    for fact in [accepted, launched, registered, ready, suspended, expired, failed] {
+        condition::set(&mut status.conditions, fact, desired.generation, now.into());
+    }
+    status.observed_generation = Some(desired.generation);
+    status.attempt = observed.attempt.as_ref().map(|attempt| attempt.number.into());
+    fill(&mut status, desired, observed);
+    status.phase = Some(status.derive_phase(desired.deleting));
+    status
+}
+
+/// What belongs to the live attempt; nothing of one that is gone stays.
+fn fill(status: &mut RemoteMachineStatus, desired: &Desired, observed: &Observation) {
+    let live = observed.attempt.as_ref().filter(|attempt| !matches!(attempt.state, AttemptState::Gone { .. }));
+    status.idle_since = idle_since(observed).map(Into::into);
+    status.kept_alive_by = observed.leases.clone();
+    status.expires_at = live.and_then(|attempt| super::expires_at(desired, attempt)).map(Into::into);
+    status.launched_at = live.map(|attempt| attempt.intended_at.into());
+    status.gpu = live.map(|_| desired.gpu);
+    match live.map(|attempt| &attempt.state) {
+        Some(AttemptState::Created { provider_id }) => status.provider_id = Some(provider_id.clone()),
+        Some(AttemptState::Ending { .. }) => {}
+        _ => status.provider_id = None,
+    }
+    match (&observed.agent, live) {
+        (Agent::Heard { boot_id, version, torch, .. }, Some(_)) => {
+            status.boot_id = Some(boot_id.clone());
+            status.agent_version = Some(version.clone());
+            status.torch_version = Some(torch.clone());
+        }
+        (Agent::Silent { .. } | Agent::Unknown, Some(_)) => {}
+        _ => {
+            status.boot_id = None;
+            status.agent_version = None;
+            status.torch_version = None;
+        }
     }
 }
 
@@ -67,78 +73,81 @@ pub(super) fn idle_since(observed: &Observation) -> Option<Time> {
     Some(observed.last_release.map_or(ready, |release| release.max(ready)))
 }
 
+fn no(reason: &str, message: impl Into<String>) -> Fact {
+    Fact::new(LAUNCHED, Truth::False, reason, message)
+}
+
 fn launched(desired: &Desired, observed: &Observation, now: Time) -> Fact {
-    let no = |reason: &'static str, message: String| Fact::new("Launched", Truth::False, reason, message);
-    let Some(attempt) = &observed.attempt else {
-        return match (&desired.accepted, desired.suspend) {
-            _ if desired.deleting => no("Deleted", "the object is being deleted".to_owned()),
-            (Err(refusal), _) => no(refusal.reason, refusal.message.clone()),
-            (Ok(()), true) => no("Suspended", "spec.suspend is true; set it to false to start the machine".to_owned()),
-            (Ok(()), false) => no("Launching", String::new()),
-        };
-    };
+    let unknown = |message: &str| Fact::new(LAUNCHED, Truth::Unknown, "ProviderUnknown", message);
+    let Some(attempt) = &observed.attempt else { return unwanted(desired).unwrap_or_else(|| no("Launching", "")) };
     match (&attempt.state, &observed.instance) {
-        (AttemptState::Intent, Observed::Unknown) => Fact::new("Launched", Truth::Unknown, "ProviderUnknown", "the provider does not say whether the instance exists; nothing is created until it does"),
-        (AttemptState::Intent, Observed::Known(_)) => no("Launching", String::new()),
-        (AttemptState::Created { .. }, Observed::Known(Instance::Running { .. })) => Fact::new("Launched", Truth::True, "Launched", ""),
+        (AttemptState::Intent, Observed::Unknown) => {
+            unknown("the provider does not say whether the instance exists; nothing is created until it does")
+        }
+        (AttemptState::Intent, Observed::Known(_)) => no("Launching", ""),
+        (AttemptState::Created { .. }, Observed::Known(Instance::Running { .. })) => Fact::new(LAUNCHED, Truth::True, "Launched", ""),
         (AttemptState::Created { .. }, Observed::Known(Instance::Absent { why })) => no("Lost", why.clone()),
-        (AttemptState::Created { .. }, Observed::Unknown) => Fact::new("Launched", Truth::Unknown, "ProviderUnknown", "the provider does not answer; nothing is ended until it does"),
+        (AttemptState::Created { .. }, Observed::Unknown) => unknown("the provider does not answer; nothing is ended until it does"),
         (AttemptState::Ending { end, message, .. }, _) => no("Terminating", format!("{}: {message}", end.as_str())),
-        (AttemptState::Gone { at, end, message }, _) => gone(desired, observed, (attempt, *at, *end, message), now),
+        (AttemptState::Gone { at, end, message }, _) => {
+            unwanted(desired).unwrap_or_else(|| gone(desired, observed, (attempt, *at, *end, message), now))
+        }
     }
 }
 
-fn gone(desired: &Desired, observed: &Observation, last: (&super::Attempt, Time, End, &String), now: Time) -> Fact {
-    let no = |reason: &'static str, message: String| Fact::new("Launched", Truth::False, reason, message);
+/// Why there is none and none is wanted, by the spec alone.
+fn unwanted(desired: &Desired) -> Option<Fact> {
+    match &desired.accepted {
+        _ if desired.deleting => Some(no("Deleted", "the object is being deleted")),
+        _ if desired.suspend => Some(no("Suspended", "spec.suspend is true; set it to false to start the machine")),
+        Err(refusal) => Some(no(refusal.reason, refusal.message.clone())),
+        Ok(()) => None,
+    }
+}
+
+fn gone(desired: &Desired, observed: &Observation, last: (&Attempt, Time, End, &String), now: Time) -> Fact {
     let (attempt, at, end, message) = last;
-    if desired.deleting {
-        return no("Deleted", "the object is being deleted".to_owned());
-    }
-    if desired.suspend {
-        return no("Suspended", "spec.suspend is true; set it to false to start the machine".to_owned());
-    }
-    if let Err(refusal) = &desired.accepted {
-        return no(refusal.reason, refusal.message.clone());
-    }
     match end {
         End::Idle if !observed.wanted => no("Idle", message.clone()),
         End::Expired if super::expires_at(desired, attempt).is_some_and(|at| now >= at) => no("Expired", message.clone()),
-        _ if end.is_failure() => {
+        _ if !end.is_failure() => no("Launching", ""),
+        _ => {
             let failures = failures(desired, attempt, (at, end));
             if failures > desired.retry_limit {
                 let text = format!(
-                    "{failures} attempts in a row failed, the last with {}: {message}; change the spec, or suspend and resume, to try again",
+                    "{failures} attempts in a row failed, the last with {}: {message}; change the spec, or delete the machine and apply it again, to start anew",
                     end.as_str()
                 );
                 return no("RetriesExhausted", text);
             }
             let next = (at + backoff::delay(failures, observed.jitter)).to_rfc3339_opts(SecondsFormat::Secs, true);
-            no("BackOff", format!("attempt {} failed with {}: {message}; the next one starts at {next}", attempt.number, end.as_str()))
+            no("BackOff", format!("attempt {} ended with {}: {message}; the next one starts at {next}", attempt.number, end.as_str()))
         }
-        _ => no("Launching", String::new()),
     }
 }
 
 fn registered(observed: &Observation, launched: &Fact) -> Fact {
-    match (launched.truth, &observed.agent) {
-        (Truth::False, _) => Fact { kind: "Registered".into(), message: String::new(), ..launched.clone() },
-        (_, Agent::Heard { .. }) => Fact::new("Registered", Truth::True, "Registered", ""),
-        (_, Agent::Unheard { .. }) => Fact::new("Registered", Truth::False, "WaitingForAgent", "the agent has not answered yet"),
-        (_, Agent::Silent { since, .. }) => {
-            let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
-            let text = format!("the agent was last heard at {since}; leases on it go on, and nothing new is bound until it is heard");
-            Fact::new("Registered", Truth::Unknown, "AgentSilent", text)
+    match (launched.status, &observed.agent) {
+        (Truth::False, _) => Fact::new(REGISTERED, Truth::False, launched.reason.clone(), ""),
+        (_, Agent::Heard { .. } | Agent::Silent { .. }) => Fact::new(REGISTERED, Truth::True, "Registered", ""),
+        (_, Agent::Unheard { .. }) => Fact::new(REGISTERED, Truth::False, "WaitingForAgent", "the agent has not answered yet"),
+        (_, Agent::Unknown) => {
+            Fact::new(REGISTERED, Truth::Unknown, "AgentUnknown", "this control plane has not listened to the agent yet")
         }
-        (_, Agent::Unknown) => Fact::new("Registered", Truth::Unknown, "AgentUnknown", "this control plane has not listened to the agent yet"),
     }
 }
 
 fn ready(desired: &Desired, observed: &Observation, registered: &Fact) -> Fact {
-    match (registered.truth, &observed.agent) {
-        (Truth::True, Agent::Heard { warm, .. }) if *warm < desired.slots => {
-            Fact::new("Ready", Truth::False, "Warming", format!("{warm} of {} slots are warm", desired.slots))
+    match (registered.status, &observed.agent) {
+        (Truth::True, Agent::Silent { since, .. }) => {
+            let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let text = format!("the agent was last heard at {since}; leases on it go on, and nothing new is bound until it is heard");
+            Fact::new(READY, Truth::Unknown, "AgentSilent", text)
         }
-        (Truth::True, _) => Fact::new("Ready", Truth::True, "Ready", ""),
-        _ => Fact { kind: "Ready".into(), ..registered.clone() },
+        (Truth::True, Agent::Heard { warm, .. }) if *warm < desired.slots => {
+            Fact::new(READY, Truth::False, "Warming", format!("{warm} of {} slots are warm", desired.slots))
+        }
+        (Truth::True, _) => Fact::new(READY, Truth::True, "Ready", ""),
+        (truth, _) => Fact::new(READY, truth, registered.reason.clone(), registered.message.clone()),
     }
 }

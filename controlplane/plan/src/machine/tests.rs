@@ -2,8 +2,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use torch_remote_api::condition::{self, Truth};
+use torch_remote_api::gpu::GpuType;
+
 use super::*;
-use crate::Truth;
 
 fn at(second: i64) -> Time {
     chrono::DateTime::from_timestamp(1_700_000_000 + second, 0).expect("a valid second")
@@ -20,6 +22,7 @@ fn desired() -> Desired {
         idle_timeout: Some(Duration::from_secs(300)),
         startup_timeout: Duration::from_secs(60),
         retry_limit: 3,
+        gpu: Gpu { gpu_type: GpuType::Cpu, count: 2 },
         slots: 2,
     }
 }
@@ -40,7 +43,7 @@ struct World {
     heard: bool,
     leases: Vec<String>,
     wanted: bool,
-    status: Status,
+    status: RemoteMachineStatus,
 }
 
 impl World {
@@ -57,7 +60,7 @@ impl World {
             heard: true,
             leases: vec![],
             wanted: false,
-            status: Status::default(),
+            status: RemoteMachineStatus::default(),
         }
     }
 
@@ -72,7 +75,7 @@ impl World {
         let agent = match (self.heard, runs) {
             (false, _) => Agent::Unknown,
             (true, false) => Agent::Unheard { since: at(0) },
-            (true, true) => Agent::Heard { boot_id: format!("b-{number}"), version: "1".to_owned(), warm: if self.warm { 2 } else { 0 } },
+            (true, true) => Agent::Heard { boot_id: format!("b-{number}"), version: "1".to_owned(), torch: "2.13.0".to_owned(), warm: if self.warm { 2 } else { 0 } },
         };
         Observation {
             finalizer: self.finalizer,
@@ -151,7 +154,7 @@ impl World {
                 }
                 self.leases.clear();
             }
-            Action::Report(status) => self.status = status.clone(),
+            Action::Report(status) => self.status = (**status).clone(),
         }
     }
 
@@ -170,8 +173,8 @@ impl World {
     }
 
     fn truth(&self, kind: &str) -> (Truth, String) {
-        let fact = fact(&self.status, kind).expect("conditions are there from the first visit");
-        (fact.truth, fact.reason.to_string())
+        let fact = condition::find(&self.status.conditions, kind).expect("conditions are there from the first visit");
+        (fact.status, fact.reason.clone())
     }
 }
 
@@ -181,7 +184,7 @@ fn a_new_machine_becomes_ready_with_one_create() {
     world.settle(&desired());
     assert_eq!(world.created, [1]);
     assert_eq!(world.truth("Ready"), (Truth::True, "Ready".to_owned()));
-    assert_eq!(world.status.expires_at, Some(at(3600)));
+    assert_eq!(world.status.expires_at, Some(at(3600).into()));
 }
 
 #[test]
@@ -262,7 +265,7 @@ fn an_idle_machine_ends_and_comes_back_when_it_is_wanted() {
     world.wanted = true;
     world.settle(&desired);
     assert_eq!((world.running.clone(), world.truth("Ready").0), (vec![2], Truth::True));
-    assert_eq!(world.status.expires_at, Some(at(800 + 3600)), "a new run has its own time");
+    assert_eq!(world.status.expires_at, Some(at(800 + 3600).into()), "a new run has its own time");
 }
 
 #[test]
