@@ -197,7 +197,11 @@ pub struct Plan {
 
 /// What to do for one lease.
 pub fn plan(desired: &Desired, observed: &Observation, now: Time) -> Plan {
-    let (mut actions, wake) = if !desired.deleting && !observed.finalizer { (vec![Action::AddFinalizer], None) } else { next(desired, observed, now) };
+    let (mut actions, wake) = if !desired.deleting && !observed.finalizer {
+        (vec![Action::AddFinalizer], None)
+    } else {
+        next(desired, observed, now)
+    };
     let status = report::status(desired, observed, now);
     if status != observed.status {
         actions.push(Action::Report(Box::new(status)));
@@ -213,7 +217,13 @@ fn next(desired: &Desired, observed: &Observation, now: Time) -> (Vec<Action>, O
         Some((_, State::Bound)) => bound(desired, observed, now),
         Some((_, State::Ended { .. })) => {
             let left = observed.older > 0 || observed.bindings.iter().any(|binding| binding.released.is_none());
-            ((desired.deleting && observed.finalizer && !left).then_some(Action::RemoveFinalizer).into_iter().collect(), None)
+            (
+                (desired.deleting && observed.finalizer && !left)
+                    .then_some(Action::RemoveFinalizer)
+                    .into_iter()
+                    .collect(),
+                None,
+            )
         }
     }
 }
@@ -233,7 +243,15 @@ fn waiting(desired: &Desired, observed: &Observation, live: &Live, now: Time) ->
     let limit = desired.wait_timeout.map(|limit| live.waiting_since + limit);
     if limit.is_some_and(|at| now >= at) {
         let seconds = desired.wait_timeout.unwrap_or_default().as_secs();
-        return (vec![end(EndReason::WaitTimeout, format!("no slot became free in spec.waitTimeout ({seconds} s); ask again with a longer one, or for another GPU"))], None);
+        return (
+            vec![end(
+                EndReason::WaitTimeout,
+                format!(
+                    "no slot became free in spec.waitTimeout ({seconds} s); ask again with a longer one, or for another GPU"
+                ),
+            )],
+            None,
+        );
     }
     (vec![], [renewal, limit].into_iter().flatten().min())
 }
@@ -248,7 +266,8 @@ fn bound(desired: &Desired, observed: &Observation, now: Time) -> (Vec<Action>, 
         let revoke = Action::Revoke { slots: slots.clone(), reason, message };
         return ((!slots.is_empty()).then_some(revoke).into_iter().collect(), None);
     }
-    let late = |binding: &Binding| binding.acked.is_none() && (binding.refused.is_some() || now >= ack_deadline(binding));
+    let late =
+        |binding: &Binding| binding.acked.is_none() && (binding.refused.is_some() || now >= ack_deadline(binding));
     if bindings.iter().any(late) {
         let revoke = select(bindings, |binding| !late(binding) && !binding.revoked);
         return (vec![Action::PutBack { quarantine: select(bindings, late), revoke }], None);

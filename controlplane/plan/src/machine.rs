@@ -107,7 +107,9 @@ impl End {
     /// The end of that name.
     pub fn parse(name: &str) -> Option<End> {
         use End::{CreateFailed, Deleted, Expired, Idle, Lost, SpecChanged, StartupTimeout, Stopped, Suspended};
-        [Deleted, Suspended, Idle, Expired, Stopped, SpecChanged, StartupTimeout, CreateFailed, Lost].into_iter().find(|end| end.as_str() == name)
+        [Deleted, Suspended, Idle, Expired, Stopped, SpecChanged, StartupTimeout, CreateFailed, Lost]
+            .into_iter()
+            .find(|end| end.as_str() == name)
     }
 }
 
@@ -321,7 +323,11 @@ enum Goal {
 
 /// What to do for one machine.
 pub fn plan(desired: &Desired, observed: &Observation, now: Time) -> Plan {
-    let (action, wake) = if !desired.deleting && !observed.finalizer { (Some(Action::AddFinalizer), None) } else { next(desired, observed, now) };
+    let (action, wake) = if !desired.deleting && !observed.finalizer {
+        (Some(Action::AddFinalizer), None)
+    } else {
+        next(desired, observed, now)
+    };
     let status = report::status(desired, observed, now);
     let mut actions: Vec<Action> = action.into_iter().collect();
     if status != observed.status {
@@ -339,7 +345,9 @@ fn next(desired: &Desired, observed: &Observation, now: Time) -> Step {
             AttemptState::Gone { at, end, .. } => after_gone(desired, observed, attempt, (*at, *end), now),
             AttemptState::Intent => with_intent(desired, observed, attempt, now),
             AttemptState::Created { .. } => with_instance(desired, observed, attempt, now),
-            AttemptState::Ending { since, end, message } => while_ending(observed, attempt, (*since, *end, message), now),
+            AttemptState::Ending { since, end, message } => {
+                while_ending(observed, attempt, (*since, *end, message), now)
+            }
         },
     }
 }
@@ -358,11 +366,17 @@ fn with_intent(desired: &Desired, observed: &Observation, attempt: &Attempt, now
     let number = attempt.number;
     match (&observed.instance, goal(desired, Some(attempt), now)) {
         (Observed::Unknown, _) => (None, None),
-        (Observed::Known(Instance::Running { provider_id }), _) => (Some(Action::RecordCreated { number, provider_id: provider_id.clone() }), None),
-        (Observed::Known(Instance::Absent { .. }), Goal::Absent(end, message)) => (Some(Action::RecordGone { number, end, message }), None),
+        (Observed::Known(Instance::Running { provider_id }), _) => {
+            (Some(Action::RecordCreated { number, provider_id: provider_id.clone() }), None)
+        }
+        (Observed::Known(Instance::Absent { .. }), Goal::Absent(end, message)) => {
+            (Some(Action::RecordGone { number, end, message }), None)
+        }
         (Observed::Known(Instance::Absent { .. }), Goal::Present) => match &desired.accepted {
             Ok(()) => (Some(Action::Create { number }), None),
-            Err(refusal) => (Some(Action::RecordGone { number, end: End::CreateFailed, message: refusal.message.clone() }), None),
+            Err(refusal) => {
+                (Some(Action::RecordGone { number, end: End::CreateFailed, message: refusal.message.clone() }), None)
+            }
         },
     }
 }
@@ -394,7 +408,9 @@ fn running(desired: &Desired, observed: &Observation, attempt: &Attempt, now: Ti
     }
     let mut wake = expires_at(desired, attempt);
     match &observed.agent {
-        Agent::Heard { warm, .. } if attempt.ready_at.is_none() && *warm >= desired.slots => return (Some(Action::RecordReady { number }), None),
+        Agent::Heard { warm, .. } if attempt.ready_at.is_none() && *warm >= desired.slots => {
+            return (Some(Action::RecordReady { number }), None);
+        }
         Agent::Heard { .. } | Agent::Unheard { .. } if attempt.ready_at.is_none() => {
             let since = match &observed.agent {
                 Agent::Unheard { since } => (*since).max(attempt.intended_at),
@@ -414,7 +430,8 @@ fn running(desired: &Desired, observed: &Observation, attempt: &Attempt, now: Ti
             let message = "the spec asks for another instance".to_owned();
             return (Some(Action::BeginEnd { number, end: End::SpecChanged, message }), None);
         }
-        if let (Some(since), Some(idle), false) = (report::idle_since(observed), desired.idle_timeout, observed.wanted) {
+        if let (Some(since), Some(idle), false) = (report::idle_since(observed), desired.idle_timeout, observed.wanted)
+        {
             if now >= since + idle {
                 let message = format!("no lease for {} s; it starts again when a lease asks for it", idle.as_secs());
                 return (Some(Action::BeginEnd { number, end: End::Idle, message }), None);
@@ -430,7 +447,9 @@ fn while_ending(observed: &Observation, attempt: &Attempt, ending: (Time, End, &
     let (since, end, message) = ending;
     match &observed.instance {
         Observed::Unknown => (None, None),
-        Observed::Known(Instance::Absent { .. }) => (Some(Action::RecordGone { number, end, message: message.clone() }), None),
+        Observed::Known(Instance::Absent { .. }) => {
+            (Some(Action::RecordGone { number, end, message: message.clone() }), None)
+        }
         Observed::Known(Instance::Running { .. }) => {
             let force_at = since + TERMINATE_GRACE;
             (Some(Action::Terminate { number, force: now >= force_at }), (now < force_at).then_some(force_at))
@@ -442,7 +461,9 @@ fn after_gone(desired: &Desired, observed: &Observation, attempt: &Attempt, gone
     if desired.deleting {
         return (observed.finalizer.then_some(Action::RemoveFinalizer), None);
     }
-    if desired.accepted.is_err() || matches!(goal(desired, new_run(observed, gone.1).is_none().then_some(attempt), now), Goal::Absent(..)) {
+    if desired.accepted.is_err()
+        || matches!(goal(desired, new_run(observed, gone.1).is_none().then_some(attempt), now), Goal::Absent(..))
+    {
         return (None, None);
     }
     if let Some(ready) = new_run(observed, gone.1) {
@@ -470,7 +491,9 @@ fn new_run(observed: &Observation, end: End) -> Option<bool> {
 
 /// Failures in a row, this end counted. A new generation and ten good minutes start from none.
 fn failures(desired: &Desired, attempt: &Attempt, gone: (Time, End)) -> u32 {
-    let healthy = attempt.ready_at.is_some_and(|ready| gone.0 - ready >= chrono::TimeDelta::from_std(HEALTHY_AFTER).unwrap_or(chrono::TimeDelta::MAX));
+    let healthy = attempt.ready_at.is_some_and(|ready| {
+        gone.0 - ready >= chrono::TimeDelta::from_std(HEALTHY_AFTER).unwrap_or(chrono::TimeDelta::MAX)
+    });
     match gone.1.is_failure() {
         _ if desired.generation > attempt.generation => 0,
         false => 0,
@@ -487,7 +510,10 @@ fn goal(desired: &Desired, attempt: Option<&Attempt>, now: Time) -> Goal {
         return Goal::Absent(End::Suspended, "spec.suspend is true".to_owned());
     }
     match attempt.and_then(|attempt| expires_at(desired, attempt)) {
-        Some(at) if now >= at => Goal::Absent(End::Expired, "spec.timeout is over; delete the machine and apply it again, or raise spec.timeout".to_owned()),
+        Some(at) if now >= at => Goal::Absent(
+            End::Expired,
+            "spec.timeout is over; delete the machine and apply it again, or raise spec.timeout".to_owned(),
+        ),
         _ => Goal::Present,
     }
 }
@@ -497,7 +523,14 @@ fn expires_at(desired: &Desired, attempt: &Attempt) -> Option<Time> {
 }
 
 fn intent(desired: &Desired, number: u32, run: u32, run_at: Option<Time>, failures: u32) -> Action {
-    Action::RecordIntent(Intent { number, run, run_at, failures, generation: desired.generation, launch: desired.launch.clone() })
+    Action::RecordIntent(Intent {
+        number,
+        run,
+        run_at,
+        failures,
+        generation: desired.generation,
+        launch: desired.launch.clone(),
+    })
 }
 
 fn earliest(a: Option<Time>, b: Option<Time>) -> Option<Time> {

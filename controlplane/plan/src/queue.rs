@@ -115,14 +115,19 @@ pub struct Plan {
 
 /// Orders the queue and places what fits.
 pub fn plan(waiting: &[Waiting], machines: &[Machine], now: Time) -> Plan {
-    let mut order: Vec<&Waiting> = waiting.iter().filter(|lease| fit(lease, machines) == lease::Fit::Possible).collect();
-    order.sort_by(|a, b| (b.head, b.priority, a.created_at, &a.lease).cmp(&(a.head, a.priority, b.created_at, &b.lease)));
+    let mut order: Vec<&Waiting> =
+        waiting.iter().filter(|lease| fit(lease, machines) == lease::Fit::Possible).collect();
+    order.sort_by(|a, b| {
+        (b.head, b.priority, a.created_at, &a.lease).cmp(&(a.head, a.priority, b.created_at, &b.lease))
+    });
     let mut taken: BTreeSet<(Uid, u32)> = BTreeSet::new();
     let mut held: BTreeSet<(Uid, u32)> = BTreeSet::new();
     let mut plan = Plan::default();
     for lease in order {
         let rested = lease.not_before.is_none_or(|at| now >= at);
-        let placed = rested.then(|| lease.alternatives.iter().find_map(|ask| place(lease, ask, machines, (&taken, &held)))).flatten();
+        let placed = rested
+            .then(|| lease.alternatives.iter().find_map(|ask| place(lease, ask, machines, (&taken, &held))))
+            .flatten();
         match placed {
             Some(placement) => {
                 taken.extend(placement.slots.iter().map(|slot| (slot.machine.clone(), slot.slot)));
@@ -154,11 +159,16 @@ fn place(lease: &Waiting, ask: &Ask, machines: &[Machine], used: Used<'_>) -> Op
         let (slots, spare) = on_machine(lease, ask, machine, used)?;
         Some((spare, machine.uid.clone(), slots))
     });
-    fits.min_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1))).map(|(_, _, slots)| Placement { lease: lease.lease.clone(), slots })
+    fits.min_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)))
+        .map(|(_, _, slots)| Placement { lease: lease.lease.clone(), slots })
 }
 
 fn on_machine(lease: &Waiting, ask: &Ask, machine: &Machine, (taken, held): Used<'_>) -> Option<(Vec<SlotAt>, usize)> {
-    let free = |slot: &&Slot| slot.free && !taken.contains(&(machine.uid.clone(), slot.slot)) && !held.contains(&(machine.uid.clone(), slot.gpu));
+    let free = |slot: &&Slot| {
+        slot.free
+            && !taken.contains(&(machine.uid.clone(), slot.slot))
+            && !held.contains(&(machine.uid.clone(), slot.gpu))
+    };
     let mut gpus: Vec<(usize, usize, u32, Vec<&Slot>)> = (0..machine.count)
         .map(|gpu| {
             let all = machine.slots.iter().filter(|slot| slot.gpu == gpu).count();
@@ -166,7 +176,14 @@ fn on_machine(lease: &Waiting, ask: &Ask, machine: &Machine, (taken, held): Used
             open.sort_by_key(|slot| (!slot.warm, slot.slot));
             (all, open.iter().filter(|slot| !slot.warm).count(), gpu, open)
         })
-        .filter(|(all, _, _, open)| *all > 0 && if lease.exclusive { open.len() == *all && *all == machine.slots_per_gpu as usize } else { !open.is_empty() })
+        .filter(|(all, _, _, open)| {
+            *all > 0
+                && if lease.exclusive {
+                    open.len() == *all && *all == machine.slots_per_gpu as usize
+                } else {
+                    !open.is_empty()
+                }
+        })
         .collect();
     let whole = gpus.iter().filter(|(all, _, _, open)| open.len() == *all).count();
     // Shared: the fullest GPU first, so that whole ones stay whole. Exclusive: warm ones first.
@@ -176,7 +193,11 @@ fn on_machine(lease: &Waiting, ask: &Ask, machine: &Machine, (taken, held): Used
         return None;
     }
     let take = |slot: &Slot| SlotAt { machine: machine.uid.clone(), slot: slot.slot, epoch: slot.epoch };
-    let slots = gpus[..count].iter().flat_map(|(_, _, _, open)| if lease.exclusive { &open[..] } else { &open[..1] }).map(|slot| take(slot)).collect();
+    let slots = gpus[..count]
+        .iter()
+        .flat_map(|(_, _, _, open)| if lease.exclusive { &open[..] } else { &open[..1] })
+        .map(|slot| take(slot))
+        .collect();
     Some((slots, whole.saturating_sub(count)))
 }
 
@@ -184,7 +205,13 @@ fn why(lease: &Waiting, machines: &[Machine], position: u32) -> (Queue, String) 
     let all: Vec<&Machine> = candidates(lease, machines).collect();
     let ready = all.iter().any(|machine| machine.ready);
     let (reason, message) = if ready {
-        (reason::WAITING, format!("position {position}; every matching slot is leased, or kept for a lease ahead: {}", fit::names(&all)))
+        (
+            reason::WAITING,
+            format!(
+                "position {position}; every matching slot is leased, or kept for a lease ahead: {}",
+                fit::names(&all)
+            ),
+        )
     } else {
         (reason::LAUNCHING, format!("position {position}; no matching machine is ready yet: {}", fit::names(&all)))
     };

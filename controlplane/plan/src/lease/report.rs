@@ -49,7 +49,12 @@ fn bound(desired: &Desired, observed: &Observation) -> Vec<Fact> {
     if let Some((reason, message)) = super::over(desired, observed) {
         let mut facts = vec![reserved, Fact::new(BOUND, Truth::False, reason.as_str(), message.clone())];
         facts.extend(over(reason, &message));
-        facts.push(Fact::new(RELEASED, Truth::False, "Reaping", "its slots are free once the agent has reaped the processes"));
+        facts.push(Fact::new(
+            RELEASED,
+            Truth::False,
+            "Reaping",
+            "its slots are free once the agent has reaped the processes",
+        ));
         return facts;
     }
     let acked = !observed.bindings.is_empty() && observed.bindings.iter().all(|binding| binding.acked.is_some());
@@ -66,7 +71,9 @@ fn ended(reason: EndReason, message: &str, observed: &Observation) -> Vec<Fact> 
     let reaped = observed.older == 0 && observed.bindings.iter().all(|binding| binding.released.is_some());
     facts.push(match reaped {
         true => Fact::new(RELEASED, Truth::True, "Reaped", ""),
-        false => Fact::new(RELEASED, Truth::False, "Reaping", "its slots are free once the agent has reaped the processes"),
+        false => {
+            Fact::new(RELEASED, Truth::False, "Reaping", "its slots are free once the agent has reaped the processes")
+        }
     });
     facts
 }
@@ -90,7 +97,12 @@ fn device(binding: &Binding) -> LeasedDevice {
 fn active(observed: &Observation) -> Fact {
     let phases: Vec<Phase> = observed.bindings.iter().map(|binding| binding.phase).collect();
     if phases.contains(&Phase::Disconnected) {
-        return Fact::new(ACTIVE, Truth::Unknown, "Disconnected", "the client is silent; its tensors are kept until spec.reconnectWindow is over");
+        return Fact::new(
+            ACTIVE,
+            Truth::Unknown,
+            "Disconnected",
+            "the client is silent; its tensors are kept until spec.reconnectWindow is over",
+        );
     }
     if phases.contains(&Phase::Active) {
         return Fact::new(ACTIVE, Truth::True, "Active", "");

@@ -13,7 +13,12 @@ fn at(second: i64) -> Time {
 }
 
 fn desired() -> Desired {
-    Desired { generation: 1, deleting: false, wait_timeout: Some(Duration::from_secs(600)), duration: Duration::from_secs(3600) }
+    Desired {
+        generation: 1,
+        deleting: false,
+        wait_timeout: Some(Duration::from_secs(600)),
+        duration: Duration::from_secs(3600),
+    }
 }
 
 /// A database, a queue that binds two slots, and agents, in memory.
@@ -116,7 +121,8 @@ impl World {
 
     fn session(&mut self) {
         let now = at(self.now);
-        for binding in self.bindings.iter_mut().filter(|binding| binding.acked.is_some() && binding.released.is_none()) {
+        for binding in self.bindings.iter_mut().filter(|binding| binding.acked.is_some() && binding.released.is_none())
+        {
             binding.session_at.get_or_insert(now);
             binding.phase = Phase::Active;
         }

@@ -21,7 +21,11 @@ pub(super) fn status(desired: &Desired, observed: &Observation, now: Time) -> Re
     };
     let refused = desired.accepted.is_err() && observed.attempt.is_none();
     let over = |kind, holds: bool| {
-        let (reason, message) = if holds { (launched.reason.clone(), launched.message.clone()) } else { (format!("Not{kind}"), String::new()) };
+        let (reason, message) = if holds {
+            (launched.reason.clone(), launched.message.clone())
+        } else {
+            (format!("Not{kind}"), String::new())
+        };
         Fact::new(kind, if holds { Truth::True } else { Truth::False }, reason, message)
     };
     let off = launched.status == Truth::False;
@@ -85,9 +89,13 @@ fn launched(desired: &Desired, observed: &Observation, now: Time) -> Fact {
             unknown("the provider does not say whether the instance exists; nothing is created until it does")
         }
         (AttemptState::Intent, Observed::Known(_)) => no("Launching", ""),
-        (AttemptState::Created { .. }, Observed::Known(Instance::Running { .. })) => Fact::new(LAUNCHED, Truth::True, "Launched", ""),
+        (AttemptState::Created { .. }, Observed::Known(Instance::Running { .. })) => {
+            Fact::new(LAUNCHED, Truth::True, "Launched", "")
+        }
         (AttemptState::Created { .. }, Observed::Known(Instance::Absent { why })) => no("Lost", why.clone()),
-        (AttemptState::Created { .. }, Observed::Unknown) => unknown("the provider does not answer; nothing is ended until it does"),
+        (AttemptState::Created { .. }, Observed::Unknown) => {
+            unknown("the provider does not answer; nothing is ended until it does")
+        }
         (AttemptState::Ending { end, message, .. }, _) => no("Terminating", format!("{}: {message}", end.as_str())),
         (AttemptState::Gone { at, end, message }, _) => {
             unwanted(desired).unwrap_or_else(|| gone(desired, observed, (attempt, *at, *end, message), now))
@@ -109,7 +117,9 @@ fn gone(desired: &Desired, observed: &Observation, last: (&Attempt, Time, End, &
     let (attempt, at, end, message) = last;
     match end {
         End::Idle if !observed.wanted => no("Idle", message.clone()),
-        End::Expired if super::expires_at(desired, attempt).is_some_and(|at| now >= at) => no("Expired", message.clone()),
+        End::Expired if super::expires_at(desired, attempt).is_some_and(|at| now >= at) => {
+            no("Expired", message.clone())
+        }
         _ if !end.is_failure() => no("Launching", ""),
         _ => {
             let failures = failures(desired, attempt, (at, end));
@@ -121,7 +131,14 @@ fn gone(desired: &Desired, observed: &Observation, last: (&Attempt, Time, End, &
                 return no("RetriesExhausted", text);
             }
             let next = (at + backoff::delay(failures, observed.jitter)).to_rfc3339_opts(SecondsFormat::Secs, true);
-            no("BackOff", format!("attempt {} ended with {}: {message}; the next one starts at {next}", attempt.number, end.as_str()))
+            no(
+                "BackOff",
+                format!(
+                    "attempt {} ended with {}: {message}; the next one starts at {next}",
+                    attempt.number,
+                    end.as_str()
+                ),
+            )
         }
     }
 }
@@ -130,10 +147,15 @@ fn registered(observed: &Observation, launched: &Fact) -> Fact {
     match (launched.status, &observed.agent) {
         (Truth::False, _) => Fact::new(REGISTERED, Truth::False, launched.reason.clone(), ""),
         (_, Agent::Heard { .. } | Agent::Silent { .. }) => Fact::new(REGISTERED, Truth::True, "Registered", ""),
-        (_, Agent::Unheard { .. }) => Fact::new(REGISTERED, Truth::False, "WaitingForAgent", "the agent has not answered yet"),
-        (_, Agent::Unknown) => {
-            Fact::new(REGISTERED, Truth::Unknown, "AgentUnknown", "this control plane has not listened to the agent yet")
+        (_, Agent::Unheard { .. }) => {
+            Fact::new(REGISTERED, Truth::False, "WaitingForAgent", "the agent has not answered yet")
         }
+        (_, Agent::Unknown) => Fact::new(
+            REGISTERED,
+            Truth::Unknown,
+            "AgentUnknown",
+            "this control plane has not listened to the agent yet",
+        ),
     }
 }
 
@@ -141,7 +163,9 @@ fn ready(desired: &Desired, observed: &Observation, registered: &Fact) -> Fact {
     match (registered.status, &observed.agent) {
         (Truth::True, Agent::Silent { since, .. }) => {
             let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
-            let text = format!("the agent was last heard at {since}; leases on it go on, and nothing new is bound until it is heard");
+            let text = format!(
+                "the agent was last heard at {since}; leases on it go on, and nothing new is bound until it is heard"
+            );
             Fact::new(READY, Truth::Unknown, "AgentSilent", text)
         }
         (Truth::True, Agent::Heard { warm, .. }) if *warm < desired.slots => {

@@ -75,7 +75,12 @@ impl World {
         let agent = match (self.heard, runs) {
             (false, _) => Agent::Unknown,
             (true, false) => Agent::Unheard { since: at(0) },
-            (true, true) => Agent::Heard { boot_id: format!("b-{number}"), version: "1".to_owned(), torch: "2.13.0".to_owned(), warm: if self.warm { 2 } else { 0 } },
+            (true, true) => Agent::Heard {
+                boot_id: format!("b-{number}"),
+                version: "1".to_owned(),
+                torch: "2.13.0".to_owned(),
+                warm: if self.warm { 2 } else { 0 },
+            },
         };
         Observation {
             finalizer: self.finalizer,

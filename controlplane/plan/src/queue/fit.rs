@@ -17,7 +17,10 @@ pub(super) fn can_serve(lease: &Waiting, ask: &Ask, machine: &Machine) -> bool {
         && machine.count >= ask.count
         && ask.memory.is_none_or(|least| machine.memory.is_none_or(|memory| memory >= least))
         && allowed(lease, machine)
-        && lease.machine.as_ref().is_none_or(|(namespace, name)| *namespace == machine.namespace && *name == machine.name)
+        && lease
+            .machine
+            .as_ref()
+            .is_none_or(|(namespace, name)| *namespace == machine.namespace && *name == machine.name)
 }
 
 fn allowed(lease: &Waiting, machine: &Machine) -> bool {
@@ -25,7 +28,10 @@ fn allowed(lease: &Waiting, machine: &Machine) -> bool {
 }
 
 pub(super) fn names(machines: &[&Machine]) -> String {
-    let mut names: Vec<String> = machines.iter().map(|machine| format!("{}/{} ({} {})", machine.namespace, machine.name, machine.count, machine.gpu)).collect();
+    let mut names: Vec<String> = machines
+        .iter()
+        .map(|machine| format!("{}/{} ({} {})", machine.namespace, machine.name, machine.count, machine.gpu))
+        .collect();
     names.sort();
     let more = names.len().saturating_sub(8);
     names.truncate(8);
@@ -37,23 +43,32 @@ fn refusal(lease: &Waiting, machines: &[Machine]) -> String {
     let asks: Vec<String> = lease.alternatives.iter().map(|ask| format!("{} {}", ask.count, ask.gpu)).collect();
     let asked = asks.join(" or ");
     if let Some((namespace, name)) = &lease.machine {
-        let Some(machine) = machines.iter().find(|machine| machine.namespace == *namespace && machine.name == *name) else {
+        let Some(machine) = machines.iter().find(|machine| machine.namespace == *namespace && machine.name == *name)
+        else {
             return format!("machine {namespace}/{name} does not exist; {}", visible(lease, machines));
         };
         if !allowed(lease, machine) {
-            return format!("machine {namespace}/{name} is not for namespace {}; its owner can add it to spec.allowedNamespaces", lease.namespace);
+            return format!(
+                "machine {namespace}/{name} is not for namespace {}; its owner can add it to spec.allowedNamespaces",
+                lease.namespace
+            );
         }
         if let Some(why) = &machine.never {
             return format!("machine {namespace}/{name} does not serve any more: {why}");
         }
-        return format!("machine {namespace}/{name} has {} {}, and the lease asks for {asked}; ask for what it has, or name another machine", machine.count, machine.gpu);
+        return format!(
+            "machine {namespace}/{name} has {} {}, and the lease asks for {asked}; ask for what it has, or name another machine",
+            machine.count, machine.gpu
+        );
     }
     format!("nothing offers {asked} to namespace {}; {}", lease.namespace, visible(lease, machines))
 }
 
 fn visible(lease: &Waiting, machines: &[Machine]) -> String {
-    let serving: Vec<&Machine> = machines.iter().filter(|machine| allowed(lease, machine) && machine.never.is_none()).collect();
-    let over: Vec<&Machine> = machines.iter().filter(|machine| allowed(lease, machine) && machine.never.is_some()).collect();
+    let serving: Vec<&Machine> =
+        machines.iter().filter(|machine| allowed(lease, machine) && machine.never.is_none()).collect();
+    let over: Vec<&Machine> =
+        machines.iter().filter(|machine| allowed(lease, machine) && machine.never.is_some()).collect();
     let mut text = if serving.is_empty() {
         "there are no machines for it; apply a RemoteMachine first".to_owned()
     } else {

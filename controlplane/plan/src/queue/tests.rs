@@ -22,7 +22,13 @@ fn waiting(name: &str, age: i64, gpu: GpuType, count: u32, exclusive: bool) -> W
 }
 
 fn machine(name: &str, gpu: GpuType, count: u32, slots_per_gpu: u32) -> Machine {
-    let slots = (0..count * slots_per_gpu).map(|slot| Slot { slot, gpu: slot / slots_per_gpu, epoch: Epoch(7), free: true, warm: true });
+    let slots = (0..count * slots_per_gpu).map(|slot| Slot {
+        slot,
+        gpu: slot / slots_per_gpu,
+        epoch: Epoch(7),
+        free: true,
+        warm: true,
+    });
     Machine {
         uid: Uid(format!("uid-{name}")),
         namespace: "default".to_owned(),
@@ -39,15 +45,25 @@ fn machine(name: &str, gpu: GpuType, count: u32, slots_per_gpu: u32) -> Machine 
 }
 
 fn placed(plan: &Plan) -> Vec<(&str, Vec<u32>)> {
-    plan.placements.iter().map(|placement| (placement.lease.0.as_str(), placement.slots.iter().map(|slot| slot.slot).collect())).collect()
+    plan.placements
+        .iter()
+        .map(|placement| (placement.lease.0.as_str(), placement.slots.iter().map(|slot| slot.slot).collect()))
+        .collect()
 }
 
 #[test]
 fn the_older_of_two_gets_the_slot_and_the_other_is_told_its_place() {
-    let plan = plan(&[waiting("young", 2, GpuType::Cpu, 1, true), waiting("old", 1, GpuType::Cpu, 1, true)], &[machine("m", GpuType::Cpu, 1, 1)], at(9));
+    let plan = plan(
+        &[waiting("young", 2, GpuType::Cpu, 1, true), waiting("old", 1, GpuType::Cpu, 1, true)],
+        &[machine("m", GpuType::Cpu, 1, 1)],
+        at(9),
+    );
     assert_eq!(placed(&plan), [("old", vec![0])]);
     assert_eq!(plan.placements[0].slots[0].epoch, Epoch(7));
-    assert_eq!((plan.places[0].0.0.as_str(), plan.places[0].1.position, plan.places[0].1.reason.as_str()), ("young", 1, "Waiting"));
+    assert_eq!(
+        (plan.places[0].0.0.as_str(), plan.places[0].1.position, plan.places[0].1.reason.as_str()),
+        ("young", 1, "Waiting")
+    );
 }
 
 #[test]
@@ -60,7 +76,11 @@ fn a_lease_that_was_put_back_goes_first() {
 #[test]
 fn an_exclusive_lease_takes_every_slot_of_its_gpus_and_a_shared_one_packs() {
     let machines = [machine("m", GpuType::Cpu, 2, 2)];
-    let leases = [waiting("s1", 1, GpuType::Cpu, 1, false), waiting("s2", 2, GpuType::Cpu, 1, false), waiting("x", 3, GpuType::Cpu, 1, true)];
+    let leases = [
+        waiting("s1", 1, GpuType::Cpu, 1, false),
+        waiting("s2", 2, GpuType::Cpu, 1, false),
+        waiting("x", 3, GpuType::Cpu, 1, true),
+    ];
     assert_eq!(placed(&plan(&leases, &machines, at(9))), [("s1", vec![0]), ("s2", vec![1]), ("x", vec![2, 3])]);
 }
 
@@ -71,7 +91,11 @@ fn a_big_lease_is_not_starved_by_small_ones_behind_it() {
     let leases = [waiting("big", 1, GpuType::Cpu, 2, true), waiting("small", 2, GpuType::Cpu, 1, true)];
     assert_eq!(placed(&plan(&leases, &[busy.clone()], at(9))), []);
     let other = machine("n", GpuType::Cpu, 1, 1);
-    assert_eq!(placed(&plan(&leases, &[busy, other], at(9))), [("small", vec![0])], "a machine the big one can not use stays open");
+    assert_eq!(
+        placed(&plan(&leases, &[busy, other], at(9))),
+        [("small", vec![0])],
+        "a machine the big one can not use stays open"
+    );
 }
 
 #[test]
@@ -87,7 +111,10 @@ fn another_namespace_needs_to_be_allowed() {
     let foreign = Waiting { namespace: "team-b".to_owned(), ..waiting("a", 1, GpuType::Cpu, 1, true) };
     let mut shared = machine("m", GpuType::Cpu, 1, 1);
     let Fit::Never { exists } = fit(&foreign, &[shared.clone()]) else { panic!("not allowed") };
-    assert_eq!(exists, "nothing offers 1 CPU to namespace team-b; there are no machines for it; apply a RemoteMachine first");
+    assert_eq!(
+        exists,
+        "nothing offers 1 CPU to namespace team-b; there are no machines for it; apply a RemoteMachine first"
+    );
     shared.allowed = vec!["team-b".to_owned()];
     assert_eq!(fit(&foreign, &[shared.clone()]), Fit::Possible);
     shared.allowed = vec!["*".to_owned()];
@@ -97,20 +124,29 @@ fn another_namespace_needs_to_be_allowed() {
 #[test]
 fn what_can_never_be_satisfied_says_what_exists() {
     let machines = [machine("m", GpuType::Cpu, 1, 1), machine("n", GpuType::T4, 2, 1)];
-    let Fit::Never { exists } = fit(&waiting("a", 1, GpuType::H100, 1, true), &machines) else { panic!("there is no H100") };
+    let Fit::Never { exists } = fit(&waiting("a", 1, GpuType::H100, 1, true), &machines) else {
+        panic!("there is no H100")
+    };
     assert_eq!(
         exists,
         "nothing offers 1 H100 to namespace default; there are default/m (1 CPU), default/n (2 T4); ask for one of these, or apply another RemoteMachine"
     );
-    let named = Waiting { machine: Some(("default".to_owned(), "m".to_owned())), ..waiting("a", 1, GpuType::Cpu, 2, true) };
+    let named =
+        Waiting { machine: Some(("default".to_owned(), "m".to_owned())), ..waiting("a", 1, GpuType::Cpu, 2, true) };
     let Fit::Never { exists } = fit(&named, &machines) else { panic!("m has one") };
-    assert_eq!(exists, "machine default/m has 1 CPU, and the lease asks for 2 CPU; ask for what it has, or name another machine");
+    assert_eq!(
+        exists,
+        "machine default/m has 1 CPU, and the lease asks for 2 CPU; ask for what it has, or name another machine"
+    );
     let over = Machine { never: Some("Expired".to_owned()), ..machine("m", GpuType::Cpu, 1, 1) };
-    assert!(matches!(fit(&waiting("a", 1, GpuType::Cpu, 1, true), &[over]), Fit::Never { exists } if exists.contains("Expired")));
+    assert!(
+        matches!(fit(&waiting("a", 1, GpuType::Cpu, 1, true), &[over]), Fit::Never { exists } if exists.contains("Expired"))
+    );
 }
 
 fn scene() -> impl Strategy<Value = (Vec<Waiting>, Vec<Machine>)> {
-    let one_machine = (0..2_usize, 1..4_u32, 1..3_u32, proptest::collection::vec(any::<bool>(), 8)).prop_map(|(gpu, count, per, free)| ([GpuType::Cpu, GpuType::T4][gpu], count, per, free));
+    let one_machine = (0..2_usize, 1..4_u32, 1..3_u32, proptest::collection::vec(any::<bool>(), 8))
+        .prop_map(|(gpu, count, per, free)| ([GpuType::Cpu, GpuType::T4][gpu], count, per, free));
     let machines = proptest::collection::vec(one_machine, 0..4).prop_map(|all| {
         let make = |(index, (gpu, count, per, free)): (usize, (GpuType, u32, u32, Vec<bool>))| {
             let mut machine = machine(&format!("m{index}"), gpu, count, per);
@@ -121,11 +157,14 @@ fn scene() -> impl Strategy<Value = (Vec<Waiting>, Vec<Machine>)> {
     });
     let one_lease = (0..2_usize, 1..3_u32, any::<bool>(), 0..5_i64, -1..2_i32, any::<bool>());
     let leases = proptest::collection::vec(one_lease, 0..10).prop_map(|all| {
-        let make = |(index, (gpu, count, exclusive, age, priority, head)): (usize, (usize, u32, bool, i64, i32, bool))| Waiting {
-            priority,
-            head,
-            ..waiting(&format!("l{index}"), age, [GpuType::Cpu, GpuType::T4][gpu], count, exclusive)
-        };
+        let make =
+            |(index, (gpu, count, exclusive, age, priority, head)): (usize, (usize, u32, bool, i64, i32, bool))| {
+                Waiting {
+                    priority,
+                    head,
+                    ..waiting(&format!("l{index}"), age, [GpuType::Cpu, GpuType::T4][gpu], count, exclusive)
+                }
+            };
         all.into_iter().enumerate().map(make).collect()
     });
     (leases, machines)
