@@ -10,6 +10,8 @@ pub mod list;
 pub mod log;
 pub mod namespace;
 pub mod object;
+pub mod sealed;
+pub mod signing_key;
 pub mod watch_cache;
 pub mod write;
 
