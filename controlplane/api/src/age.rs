@@ -45,11 +45,7 @@ pub fn human(duration: TimeDelta) -> String {
 }
 
 fn two(large: i64, large_unit: &str, small: i64, small_unit: &str) -> String {
-    if small == 0 {
-        format!("{large}{large_unit}")
-    } else {
-        format!("{large}{large_unit}{small}{small_unit}")
-    }
+    if small == 0 { format!("{large}{large_unit}") } else { format!("{large}{large_unit}{small}{small_unit}") }
 }
 
 #[cfg(test)]
@@ -86,12 +82,6 @@ mod tests {
         }
         assert_eq!(human(TimeDelta::milliseconds(-500)), "0s");
         assert_eq!(since(None, DateTime::UNIX_EPOCH), "<unknown>");
-        assert_eq!(
-            until(
-                DateTime::UNIX_EPOCH,
-                DateTime::UNIX_EPOCH + TimeDelta::seconds(9)
-            ),
-            "0s"
-        );
+        assert_eq!(until(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH + TimeDelta::seconds(9)), "0s");
     }
 }

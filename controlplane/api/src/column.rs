@@ -38,14 +38,7 @@ pub enum Cell {
 impl Column {
     /// A text column that shows the field at a path.
     pub const fn text(name: &'static str, description: &'static str, path: &'static str) -> Self {
-        Self {
-            name,
-            column_type: "string",
-            format: "",
-            description,
-            priority: 0,
-            cell: Cell::Path(path),
-        }
+        Self { name, column_type: "string", format: "", description, priority: 0, cell: Cell::Path(path) }
     }
 
     /// The first column: the object's name.
@@ -57,8 +50,7 @@ impl Column {
 
     /// The last column: the time since the object was made.
     pub const fn age() -> Self {
-        Self::text("Age", "Time since it was made.", "")
-            .of(Cell::Since(".metadata.creationTimestamp"))
+        Self::text("Age", "Time since it was made.", "").of(Cell::Since(".metadata.creationTimestamp"))
     }
 
     /// The same with integers in its cells.
@@ -88,17 +80,12 @@ impl Column {
     pub fn render(&self, object: &Value, now: DateTime<Utc>) -> Value {
         let instant = |at: &str| {
             let text = path::get(object, at)?.as_str()?;
-            DateTime::parse_from_rfc3339(text)
-                .ok()
-                .map(|instant| instant.with_timezone(&Utc))
+            DateTime::parse_from_rfc3339(text).ok().map(|instant| instant.with_timezone(&Utc))
         };
         match self.cell {
-            Cell::Path(at) => path::get(object, at)
-                .map_or_else(|| "".into(), |value| shown(value, self.column_type)),
+            Cell::Path(at) => path::get(object, at).map_or_else(|| "".into(), |value| shown(value, self.column_type)),
             Cell::Since(at) => age::since(instant(at), now).into(),
-            Cell::Until(at) => instant(at)
-                .map_or_else(String::new, |instant| age::until(instant, now))
-                .into(),
+            Cell::Until(at) => instant(at).map_or_else(String::new, |instant| age::until(instant, now)).into(),
             Cell::Made(make) => make(object).into(),
         }
     }

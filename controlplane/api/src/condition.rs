@@ -73,20 +73,13 @@ impl Fact {
         reason: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
-        Self {
-            condition_type,
-            status,
-            reason: reason.into(),
-            message: message.into(),
-        }
+        Self { condition_type, status, reason: reason.into(), message: message.into() }
     }
 }
 
 /// The condition of that type, if it was recorded.
 pub fn find<'a>(conditions: &'a [Condition], condition_type: &str) -> Option<&'a Condition> {
-    conditions
-        .iter()
-        .find(|condition| condition.condition_type == condition_type)
+    conditions.iter().find(|condition| condition.condition_type == condition_type)
 }
 
 /// Whether the condition is recorded and `True`.
@@ -104,16 +97,9 @@ pub fn set(conditions: &mut Vec<Condition>, fact: Fact, generation: i64, now: Ti
         observed_generation: Some(generation),
         last_transition_time: since,
     };
-    match conditions
-        .iter_mut()
-        .find(|condition| condition.condition_type == fact.condition_type)
-    {
+    match conditions.iter_mut().find(|condition| condition.condition_type == fact.condition_type) {
         Some(old) => {
-            let since = if old.status == fact.status {
-                old.last_transition_time
-            } else {
-                now
-            };
+            let since = if old.status == fact.status { old.last_transition_time } else { now };
             let new = next(since);
             let changed = *old != new;
             *old = new;
@@ -131,39 +117,17 @@ mod tests {
     use super::*;
 
     fn at(second: i64) -> Time {
-        chrono::DateTime::from_timestamp(second, 0)
-            .expect("a valid second")
-            .into()
+        chrono::DateTime::from_timestamp(second, 0).expect("a valid second").into()
     }
 
     #[test]
     fn the_transition_time_moves_only_when_the_status_changes() {
         let mut conditions = Vec::new();
-        assert!(set(
-            &mut conditions,
-            Fact::new("Ready", Truth::False, "Starting", ""),
-            1,
-            at(1)
-        ));
-        assert!(!set(
-            &mut conditions,
-            Fact::new("Ready", Truth::False, "Starting", ""),
-            1,
-            at(2)
-        ));
-        assert!(set(
-            &mut conditions,
-            Fact::new("Ready", Truth::False, "Warming", ""),
-            1,
-            at(3)
-        ));
+        assert!(set(&mut conditions, Fact::new("Ready", Truth::False, "Starting", ""), 1, at(1)));
+        assert!(!set(&mut conditions, Fact::new("Ready", Truth::False, "Starting", ""), 1, at(2)));
+        assert!(set(&mut conditions, Fact::new("Ready", Truth::False, "Warming", ""), 1, at(3)));
         assert_eq!(conditions[0].last_transition_time, at(1));
-        assert!(set(
-            &mut conditions,
-            Fact::new("Ready", Truth::True, "Warm", ""),
-            1,
-            at(4)
-        ));
+        assert!(set(&mut conditions, Fact::new("Ready", Truth::True, "Warm", ""), 1, at(4)));
         assert_eq!(conditions[0].last_transition_time, at(4));
         assert!(holds(&conditions, "Ready"));
         assert_eq!(conditions.len(), 1);

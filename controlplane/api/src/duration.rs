@@ -70,13 +70,7 @@ pub enum Error {
     TooLong,
 }
 
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1000),
-    ("ms", 1),
-];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 impl FromStr for Duration {
     type Err = Error;
@@ -91,36 +85,23 @@ impl FromStr for Duration {
         while !rest.is_empty() {
             let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             let (number, after) = rest.split_at(digits);
-            let letters = after.len()
-                - after
-                    .trim_start_matches(|c: char| c.is_ascii_lowercase())
-                    .len();
+            let letters = after.len() - after.trim_start_matches(|c: char| c.is_ascii_lowercase()).len();
             let (unit, after) = after.split_at(letters);
             if number.is_empty() {
                 return Err(Error::Syntax);
             }
-            let position = UNITS
-                .iter()
-                .position(|(name, _)| *name == unit)
-                .ok_or(Error::Syntax)?;
+            let position = UNITS.iter().position(|(name, _)| *name == unit).ok_or(Error::Syntax)?;
             if position < next_unit {
                 return Err(Error::Order);
             }
             next_unit = position + 1;
-            let part = number
-                .parse::<u64>()
-                .ok()
-                .and_then(|n| n.checked_mul(UNITS[position].1))
-                .ok_or(Error::TooLong)?;
+            let part =
+                number.parse::<u64>().ok().and_then(|n| n.checked_mul(UNITS[position].1)).ok_or(Error::TooLong)?;
             milliseconds = milliseconds.checked_add(part).ok_or(Error::TooLong)?;
             rest = after;
         }
         let duration = Self::from_millis(milliseconds);
-        if duration > LONGEST {
-            Err(Error::TooLong)
-        } else {
-            Ok(duration)
-        }
+        if duration > LONGEST { Err(Error::TooLong) } else { Ok(duration) }
     }
 }
 
@@ -176,39 +157,24 @@ mod tests {
 
     #[test]
     fn texts_of_people_are_read() {
-        for (text, seconds) in [
-            ("90s", 90),
-            ("15m", 900),
-            ("8h", 28_800),
-            ("1h30m", 5400),
-            ("2d", 172_800),
-            ("0s", 0),
-            ("1m0s", 60),
-        ] {
-            assert_eq!(
-                text.parse::<Duration>(),
-                Ok(Duration::from_secs(seconds)),
-                "{text}"
-            );
+        for (text, seconds) in
+            [("90s", 90), ("15m", 900), ("8h", 28_800), ("1h30m", 5400), ("2d", 172_800), ("0s", 0), ("1m0s", 60)]
+        {
+            assert_eq!(text.parse::<Duration>(), Ok(Duration::from_secs(seconds)), "{text}");
         }
         assert_eq!("250ms".parse::<Duration>(), Ok(Duration::from_millis(250)));
     }
 
     #[test]
     fn other_texts_say_what_is_allowed() {
-        for text in [
-            "soon", "", "5", "h", "1.5h", "-5m", "5 m", "8H", "1h 30m", "5x",
-        ] {
+        for text in ["soon", "", "5", "h", "1.5h", "-5m", "5 m", "8H", "1h 30m", "5x"] {
             assert_eq!(text.parse::<Duration>(), Err(Error::Syntax), "{text}");
         }
         assert!(Error::Syntax.to_string().contains("\"8h\""));
         assert_eq!("30m1h".parse::<Duration>(), Err(Error::Order));
         assert_eq!("1h1h".parse::<Duration>(), Err(Error::Order));
         assert_eq!("87601h".parse::<Duration>(), Err(Error::TooLong));
-        assert_eq!(
-            "99999999999999999999h".parse::<Duration>(),
-            Err(Error::TooLong)
-        );
+        assert_eq!("99999999999999999999h".parse::<Duration>(), Err(Error::TooLong));
     }
 
     proptest! {

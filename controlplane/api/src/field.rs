@@ -86,18 +86,8 @@ pub struct FieldError {
 
 impl FieldError {
     /// An error from its parts.
-    pub fn new(
-        cause: Cause,
-        field: impl Into<String>,
-        value: Value,
-        detail: impl Into<String>,
-    ) -> Self {
-        Self {
-            cause,
-            field: field.into(),
-            value,
-            detail: detail.into(),
-        }
+    pub fn new(cause: Cause, field: impl Into<String>, value: Value, detail: impl Into<String>) -> Self {
+        Self { cause, field: field.into(), value, detail: detail.into() }
     }
 
     /// `Invalid`.
@@ -115,15 +105,19 @@ impl FieldError {
         Self::new(Cause::Forbidden, field, Value::Null, detail)
     }
 
+    /// An update that does not say which version it changes.
+    pub fn no_resource_version() -> Self {
+        Self::invalid("metadata.resourceVersion", 0.into(), "must be specified for an update")
+    }
+
     /// The text without the path: `Unsupported value: "x": supported values: ...`. It is the cause's `message` in a Status.
     pub fn body(&self) -> String {
         let mut text = self.cause.words().to_owned();
-        if !matches!(
-            self.cause,
-            Cause::Required | Cause::Forbidden | Cause::TooLong
-        ) {
+        if !matches!(self.cause, Cause::Required | Cause::Forbidden | Cause::TooLong) {
             text.push_str(": ");
-            text.push_str(&self.value.to_string());
+            // Resource versions are unsigned, which Kubernetes shows in base 16.
+            let unsigned = self.field == "metadata.resourceVersion" && self.value == 0;
+            text.push_str(&if unsigned { "0x0".to_owned() } else { self.value.to_string() });
         }
         if !self.detail.is_empty() {
             text.push_str(": ");
@@ -159,41 +153,25 @@ mod tests {
 
     #[test]
     fn texts_are_those_of_kubernetes() {
-        let show =
-            |cause, detail: &str| FieldError::new(cause, "spec.x", "v".into(), detail).to_string();
+        let show = |cause, detail: &str| FieldError::new(cause, "spec.x", "v".into(), detail).to_string();
         assert_eq!(show(Cause::Required, ""), "spec.x: Required value");
-        assert_eq!(
-            show(Cause::Invalid, "no"),
-            r#"spec.x: Invalid value: "v": no"#
-        );
-        assert_eq!(
-            show(Cause::TypeInvalid, "no"),
-            r#"spec.x: Invalid value: "v": no"#
-        );
+        assert_eq!(show(Cause::Invalid, "no"), r#"spec.x: Invalid value: "v": no"#);
+        assert_eq!(show(Cause::TypeInvalid, "no"), r#"spec.x: Invalid value: "v": no"#);
         assert_eq!(
             show(Cause::NotSupported, r#"supported values: "a""#),
             r#"spec.x: Unsupported value: "v": supported values: "a""#
         );
-        assert_eq!(
-            show(Cause::Duplicate, ""),
-            r#"spec.x: Duplicate value: "v""#
-        );
+        assert_eq!(show(Cause::Duplicate, ""), r#"spec.x: Duplicate value: "v""#);
         assert_eq!(show(Cause::Forbidden, "no"), "spec.x: Forbidden: no");
         assert_eq!(
             show(Cause::TooLong, "may not be more than 3 bytes"),
             "spec.x: Too long: may not be more than 3 bytes"
         );
         assert_eq!(show(Cause::NotFound, ""), r#"spec.x: Not found: "v""#);
-        let many = FieldError::new(
-            Cause::TooMany,
-            "spec.x",
-            5.into(),
-            "must have at most 3 items",
-        );
-        assert_eq!(
-            many.to_string(),
-            "spec.x: Too many: 5: must have at most 3 items"
-        );
+        let many = FieldError::new(Cause::TooMany, "spec.x", 5.into(), "must have at most 3 items");
+        assert_eq!(many.to_string(), "spec.x: Too many: 5: must have at most 3 items");
+        let text = FieldError::no_resource_version().to_string();
+        assert_eq!(text, "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update");
         for cause in Cause::ALL {
             assert!(cause.reason().starts_with("FieldValue"));
         }
@@ -203,9 +181,6 @@ mod tests {
     fn several_errors_stand_in_brackets_each_once() {
         let a = FieldError::required("a", "");
         assert_eq!(aggregate(&[a.clone(), a.clone()]), "a: Required value");
-        assert_eq!(
-            aggregate(&[a, FieldError::required("b", "")]),
-            "[a: Required value, b: Required value]"
-        );
+        assert_eq!(aggregate(&[a, FieldError::required("b", "")]), "[a: Required value, b: Required value]");
     }
 }

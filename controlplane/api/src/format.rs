@@ -36,11 +36,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
             if prefix.is_empty() {
                 wrong.push("prefix part must be non-empty".to_owned());
             } else {
-                wrong.extend(
-                    subdomain(prefix)
-                        .into_iter()
-                        .map(|text| format!("prefix part {text}")),
-                );
+                wrong.extend(subdomain(prefix).into_iter().map(|text| format!("prefix part {text}")));
             }
             name
         }
@@ -57,10 +53,7 @@ pub fn qualified_name(text: &str) -> Vec<String> {
         wrong.push("name part must be no more than 63 characters".to_owned());
     }
     if !REGEX.is_match(name) {
-        wrong.push(format!(
-            "name part {}",
-            explain(message, QUALIFIED, &examples)
-        ));
+        wrong.push(format!("name part {}", explain(message, QUALIFIED, &examples)));
     }
     wrong
 }
@@ -69,24 +62,10 @@ pub fn qualified_name(text: &str) -> Vec<String> {
 pub fn label_value(text: &str) -> Vec<String> {
     static REGEX: LazyLock<Regex> = LazyLock::new(|| whole(VALUE));
     let message = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
-    judge(
-        text,
-        63,
-        &REGEX,
-        message,
-        VALUE,
-        &["MyValue", "my_value", "12345"],
-    )
+    judge(text, 63, &REGEX, message, VALUE, &["MyValue", "my_value", "12345"])
 }
 
-fn judge(
-    text: &str,
-    longest: usize,
-    regex: &Regex,
-    message: &str,
-    pattern: &str,
-    examples: &[&str],
-) -> Vec<String> {
+fn judge(text: &str, longest: usize, regex: &Regex, message: &str, pattern: &str, examples: &[&str]) -> Vec<String> {
     let mut wrong = Vec::new();
     if text.len() > longest {
         wrong.push(format!("must be no more than {longest} characters"));
@@ -103,14 +82,8 @@ fn whole(pattern: &str) -> Regex {
 
 /// Kubernetes writes a comma and two spaces between examples; kept, because clients compare texts.
 fn explain(message: &str, pattern: &str, examples: &[&str]) -> String {
-    let examples: Vec<String> = examples
-        .iter()
-        .map(|example| format!("'{example}', "))
-        .collect();
-    format!(
-        "{message} (e.g. {}regex used for validation is '{pattern}')",
-        examples.join(" or ")
-    )
+    let examples: Vec<String> = examples.iter().map(|example| format!("'{example}', ")).collect();
+    format!("{message} (e.g. {}regex used for validation is '{pattern}')", examples.join(" or "))
 }
 
 #[cfg(test)]
@@ -140,14 +113,8 @@ mod tests {
                 r"a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
             ]
         );
-        assert_eq!(
-            label(&"a".repeat(64)),
-            ["must be no more than 63 characters"]
-        );
-        assert_eq!(
-            subdomain(&"a".repeat(254)),
-            ["must be no more than 253 characters"]
-        );
+        assert_eq!(label(&"a".repeat(64)), ["must be no more than 63 characters"]);
+        assert_eq!(subdomain(&"a".repeat(254)), ["must be no more than 253 characters"]);
         assert_eq!(
             label_value("a b"),
             [
@@ -162,9 +129,6 @@ mod tests {
                 "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
             ]
         );
-        assert_eq!(
-            qualified_name(&"n".repeat(64)),
-            ["name part must be no more than 63 characters"]
-        );
+        assert_eq!(qualified_name(&"n".repeat(64)), ["name part must be no more than 63 characters"]);
     }
 }

@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::suggest;
 
 /// A type of GPU by the name clouds sell it under, or `CPU` for machines without one.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs, reason = "the names are their own description")]
 pub enum GpuType {
     T4,
@@ -96,21 +94,12 @@ impl FromStr for GpuType {
     type Err = Unknown;
 
     fn from_str(text: &str) -> Result<Self, Unknown> {
-        Self::ALL
-            .into_iter()
-            .find(|gpu| gpu.as_str() == text)
-            .ok_or_else(|| {
-                let near = suggest::nearest(text, Self::ALL.iter().map(|gpu| gpu.as_str()));
-                let hint = if near.is_empty() {
-                    String::new()
-                } else {
-                    format!("; did you mean {}?", suggest::either(&near))
-                };
-                Unknown {
-                    given: text.to_owned(),
-                    hint,
-                }
-            })
+        Self::ALL.into_iter().find(|gpu| gpu.as_str() == text).ok_or_else(|| {
+            let near = suggest::nearest(text, Self::ALL.iter().map(|gpu| gpu.as_str()));
+            let hint =
+                if near.is_empty() { String::new() } else { format!("; did you mean {}?", suggest::either(&near)) };
+            Unknown { given: text.to_owned(), hint }
+        })
     }
 }
 
@@ -130,11 +119,7 @@ pub struct Gpu {
 impl fmt::Display for Gpu {
     /// `H100`, or `2xH100`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.count == 1 {
-            write!(f, "{}", self.gpu_type)
-        } else {
-            write!(f, "{}x{}", self.count, self.gpu_type)
-        }
+        if self.count == 1 { write!(f, "{}", self.gpu_type) } else { write!(f, "{}x{}", self.count, self.gpu_type) }
     }
 }
 
@@ -157,10 +142,7 @@ mod tests {
 
     #[test]
     fn a_wrong_name_is_answered_with_what_exists_and_what_is_near() {
-        let text = "A100"
-            .parse::<GpuType>()
-            .expect_err("has two sizes")
-            .to_string();
+        let text = "A100".parse::<GpuType>().expect_err("has two sizes").to_string();
         assert_eq!(
             text,
             "unknown GPU type \"A100\": choose one of T4, L4, A10G, A100-40GB, A100-80GB, L40S, H100, H200, B200, CPU; did you mean \"A100-40GB\" or \"A100-80GB\"?"

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{
     column::Column,
     field::FieldError,
-    schema,
+    path, schema,
     validate::{self, Rule},
 };
 
@@ -68,16 +68,7 @@ pub struct Subresource {
 }
 
 /// Verbs of kinds that can be written.
-const ALL_VERBS: &[&str] = &[
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "update",
-    "watch",
-];
+const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// Verbs of read-only kinds.
 const READ_VERBS: &[&str] = &["get", "list"];
 
@@ -93,61 +84,40 @@ pub fn kinds() -> &'static [Kind] {
 
 /// The kind with that name in URLs.
 pub fn by_plural(group: &str, plural: &str) -> Option<&'static Kind> {
-    kinds()
-        .iter()
-        .find(|kind| kind.group == group && kind.plural == plural)
+    kinds().iter().find(|kind| kind.group == group && kind.plural == plural)
 }
 
 /// The kind with that CamelCase name.
 pub fn by_kind(group: &str, kind: &str) -> Option<&'static Kind> {
-    kinds()
-        .iter()
-        .find(|candidate| candidate.group == group && candidate.kind == kind)
+    kinds().iter().find(|candidate| candidate.group == group && candidate.kind == kind)
 }
 
 /// The kind that a person means by a plural, singular or short name, or its CamelCase name; case does not matter.
 pub fn by_any_name(name: &str) -> Option<&'static Kind> {
     let name = name.to_lowercase();
-    let (name, group) = name
-        .split_once('.')
-        .map_or((name.as_str(), None), |(name, group)| (name, Some(group)));
-    kinds()
-        .iter()
-        .filter(|kind| group.is_none_or(|group| kind.group == group))
-        .find(|kind| {
-            kind.plural == name
-                || kind.singular == name
-                || kind.kind.to_lowercase() == name
-                || kind.short_names.contains(&name)
-        })
+    let (name, group) = name.split_once('.').map_or((name.as_str(), None), |(name, group)| (name, Some(group)));
+    kinds().iter().filter(|kind| group.is_none_or(|group| kind.group == group)).find(|kind| {
+        kind.plural == name
+            || kind.singular == name
+            || kind.kind.to_lowercase() == name
+            || kind.short_names.contains(&name)
+    })
 }
 
 impl Kind {
     /// `apiVersion` of its objects.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.to_owned()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
     }
 
     /// `remotemachines.torchremote.dev`; the plural alone for core kinds.
     pub fn resource(&self) -> String {
-        if self.group.is_empty() {
-            self.plural.to_owned()
-        } else {
-            format!("{}.{}", self.plural, self.group)
-        }
+        if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
     }
 
     /// `RemoteMachine.torchremote.dev`; the kind alone for core kinds.
     pub fn group_kind(&self) -> String {
-        if self.group.is_empty() {
-            self.kind.to_owned()
-        } else {
-            format!("{}.{}", self.kind, self.group)
-        }
+        if self.group.is_empty() { self.kind.to_owned() } else { format!("{}.{}", self.kind, self.group) }
     }
 
     /// Kind of its lists.
@@ -157,11 +127,7 @@ impl Kind {
 
     /// What can be done with its objects.
     pub fn verbs(&self) -> &'static [&'static str] {
-        if self.read_only {
-            READ_VERBS
-        } else {
-            ALL_VERBS
-        }
+        if self.read_only { READ_VERBS } else { ALL_VERBS }
     }
 
     /// Whether its objects have a `spec`, whose changes count as generations.
@@ -191,10 +157,7 @@ impl Kind {
 
     /// The cells of an object, one per column.
     pub fn row(&self, object: &Value, now: DateTime<Utc>) -> Vec<Value> {
-        self.columns
-            .iter()
-            .map(|column| column.render(object, now))
-            .collect()
+        self.columns.iter().map(|column| column.render(object, now)).collect()
     }
 
     /// Whether a field selector may name this field.
@@ -202,5 +165,15 @@ impl Kind {
         field == "metadata.name"
             || (self.namespaced && field == "metadata.namespace")
             || self.selectable_fields.contains(&field)
+    }
+
+    /// The text of a field as field selectors compare it; empty when it is not there.
+    pub fn field_text(&self, object: &Value, field: &str) -> String {
+        let at = if self.kind == "Event" && field == "source" { "source.component" } else { field };
+        match path::get(object, at) {
+            None => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        }
     }
 }

@@ -326,10 +326,7 @@ impl LeasePhase {
 
     /// It will not be Bound any more.
     pub const fn over(self) -> bool {
-        matches!(
-            self,
-            Self::Releasing | Self::Ended | Self::Lost | Self::Failed
-        )
+        matches!(self, Self::Releasing | Self::Ended | Self::Lost | Self::Failed)
     }
 }
 
@@ -346,12 +343,8 @@ impl DeviceLeaseStatus {
         if let Some(ended) = find(ENDED).filter(|ended| ended.status == Truth::True) {
             return match EndReason::parse(&ended.reason) {
                 Some(EndReason::Lost | EndReason::Crashed) => LeasePhase::Lost,
-                Some(EndReason::Unsatisfiable | EndReason::WaitTimeout | EndReason::Abandoned) => {
-                    LeasePhase::Failed
-                }
-                _ if find(RELEASED).is_some_and(|released| released.status != Truth::True) => {
-                    LeasePhase::Releasing
-                }
+                Some(EndReason::Unsatisfiable | EndReason::WaitTimeout | EndReason::Abandoned) => LeasePhase::Failed,
+                _ if find(RELEASED).is_some_and(|released| released.status != Truth::True) => LeasePhase::Releasing,
                 _ => LeasePhase::Ended,
             };
         }
@@ -361,11 +354,7 @@ impl DeviceLeaseStatus {
             Some(bound) if bound.reason == reason::LAUNCHING => return LeasePhase::Launching,
             _ => {}
         }
-        if find(RESERVED).is_some() {
-            LeasePhase::Queued
-        } else {
-            LeasePhase::Pending
-        }
+        if find(RESERVED).is_some() { LeasePhase::Queued } else { LeasePhase::Pending }
     }
 }
 
@@ -399,17 +388,10 @@ mod tests {
     use crate::condition::Fact;
 
     fn phase(facts: &[(&'static str, Truth, &str)]) -> LeasePhase {
-        let now = chrono::DateTime::from_timestamp(0, 0)
-            .expect("the epoch")
-            .into();
+        let now = chrono::DateTime::from_timestamp(0, 0).expect("the epoch").into();
         let mut status = DeviceLeaseStatus::default();
         for (condition, truth, reason) in facts {
-            condition::set(
-                &mut status.conditions,
-                Fact::new(condition, *truth, *reason, ""),
-                1,
-                now,
-            );
+            condition::set(&mut status.conditions, Fact::new(condition, *truth, *reason, ""), 1, now);
         }
         status.derive_phase()
     }
@@ -419,27 +401,14 @@ mod tests {
         use Truth::{False, True};
         assert_eq!(phase(&[]), LeasePhase::Pending);
         assert_eq!(phase(&[(RESERVED, False, "Waiting")]), LeasePhase::Queued);
-        assert_eq!(
-            phase(&[(RESERVED, True, "Reserved"), (BOUND, False, "Launching")]),
-            LeasePhase::Launching
-        );
-        assert_eq!(
-            phase(&[(RESERVED, True, "Reserved"), (BOUND, False, "Binding")]),
-            LeasePhase::Binding
-        );
+        assert_eq!(phase(&[(RESERVED, True, "Reserved"), (BOUND, False, "Launching")]), LeasePhase::Launching);
+        assert_eq!(phase(&[(RESERVED, True, "Reserved"), (BOUND, False, "Binding")]), LeasePhase::Binding);
         assert_eq!(phase(&[(BOUND, True, "Bound")]), LeasePhase::Bound);
         assert_eq!(
-            phase(&[
-                (BOUND, True, "Bound"),
-                (ENDED, True, "Idle"),
-                (RELEASED, False, "Reaping")
-            ]),
+            phase(&[(BOUND, True, "Bound"), (ENDED, True, "Idle"), (RELEASED, False, "Reaping")]),
             LeasePhase::Releasing
         );
-        assert_eq!(
-            phase(&[(ENDED, True, "Idle"), (RELEASED, True, "Reaped")]),
-            LeasePhase::Ended
-        );
+        assert_eq!(phase(&[(ENDED, True, "Idle"), (RELEASED, True, "Reaped")]), LeasePhase::Ended);
         assert_eq!(phase(&[(ENDED, True, "Lost")]), LeasePhase::Lost);
         assert_eq!(phase(&[(ENDED, True, "Unsatisfiable")]), LeasePhase::Failed);
     }
@@ -448,10 +417,7 @@ mod tests {
     fn each_end_reason_has_one_word() {
         for reason in EndReason::ALL {
             assert_eq!(EndReason::parse(reason.as_str()), Some(reason));
-            assert_eq!(
-                serde_json::to_value(reason).ok(),
-                Some(reason.as_str().into())
-            );
+            assert_eq!(serde_json::to_value(reason).ok(), Some(reason.as_str().into()));
         }
     }
 }

@@ -4,13 +4,15 @@
 //!
 //! Values in manifests: [`duration`], [`money`], [`quantity`], [`gpu`], [`time`]. Every object: [`object`], [`condition`].
 //! Kinds: [`provider`], [`machine`], [`pool`], [`lease`], [`quota`], [`device`], [`tensor`], [`namespace`], [`event`]; all of them in [`kind`].
-//! Judging objects: [`schema`], [`validate`], [`field`], [`format`]. Showing them: [`column`], [`age`], [`path`].
+//! Judging objects: [`schema`], [`validate`], [`field`], [`format`]. Showing them: [`column`], [`table`], [`age`], [`path`].
+//! The server's documents: [`status`], [`discovery`], [`openapi`]; what clients select by: [`selector`].
 
 pub mod age;
 pub mod agent;
 pub mod column;
 pub mod condition;
 pub mod device;
+pub mod discovery;
 pub mod duration;
 pub mod event;
 pub mod field;
@@ -22,13 +24,17 @@ pub mod machine;
 pub mod money;
 pub mod namespace;
 pub mod object;
+pub mod openapi;
 pub mod path;
 pub mod pool;
 pub mod provider;
 pub mod quantity;
 pub mod quota;
 pub mod schema;
+pub mod selector;
+pub mod status;
 pub mod suggest;
+pub mod table;
 pub mod tensor;
 pub mod time;
 pub mod token;

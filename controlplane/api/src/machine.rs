@@ -111,11 +111,7 @@ impl RemoteMachineSpec {
 
     /// Whether leases of `namespace` may take a machine of `own` namespace.
     pub fn allows(&self, own: &str, namespace: &str) -> bool {
-        own == namespace
-            || self
-                .allowed_namespaces
-                .iter()
-                .any(|allowed| allowed == "*" || allowed == namespace)
+        own == namespace || self.allowed_namespaces.iter().any(|allowed| allowed == "*" || allowed == namespace)
     }
 }
 
@@ -174,9 +170,7 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self {
-            limit: default_retry_limit(),
-        }
+        Self { limit: default_retry_limit() }
     }
 }
 
@@ -210,11 +204,7 @@ pub struct RemoteMachineStatus {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// The provider's name for the instance.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        rename = "providerID"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "providerID")]
     pub provider_id: Option<String>,
     /// New with each start of the agent: leases of an older one are lost.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "bootID")]
@@ -347,17 +337,10 @@ mod tests {
     use crate::condition::Fact;
 
     fn phase(deleting: bool, facts: &[(&'static str, Truth)]) -> MachinePhase {
-        let now = chrono::DateTime::from_timestamp(0, 0)
-            .expect("the epoch")
-            .into();
+        let now = chrono::DateTime::from_timestamp(0, 0).expect("the epoch").into();
         let mut status = RemoteMachineStatus::default();
         for (condition, truth) in facts {
-            condition::set(
-                &mut status.conditions,
-                Fact::new(condition, *truth, "Test", ""),
-                1,
-                now,
-            );
+            condition::set(&mut status.conditions, Fact::new(condition, *truth, "Test", ""), 1, now);
         }
         status.derive_phase(deleting)
     }
@@ -367,36 +350,12 @@ mod tests {
         use Truth::{False, True, Unknown};
         assert_eq!(phase(false, &[]), MachinePhase::Pending);
         assert_eq!(phase(false, &[(READY, Unknown)]), MachinePhase::Pending);
-        assert_eq!(
-            phase(false, &[(LAUNCHED, True), (READY, False)]),
-            MachinePhase::Starting
-        );
-        assert_eq!(
-            phase(
-                false,
-                &[(LAUNCHED, True), (REGISTERED, True), (READY, True)]
-            ),
-            MachinePhase::Ready
-        );
-        assert_eq!(
-            phase(
-                false,
-                &[(LAUNCHED, True), (REGISTERED, True), (READY, Unknown)]
-            ),
-            MachinePhase::Unreachable
-        );
-        assert_eq!(
-            phase(false, &[(SUSPENDED, True), (READY, False)]),
-            MachinePhase::Suspended
-        );
-        assert_eq!(
-            phase(false, &[(EXPIRED, True), (READY, False)]),
-            MachinePhase::Expired
-        );
-        assert_eq!(
-            phase(false, &[(EXPIRED, True), (FAILED, True)]),
-            MachinePhase::Failed
-        );
+        assert_eq!(phase(false, &[(LAUNCHED, True), (READY, False)]), MachinePhase::Starting);
+        assert_eq!(phase(false, &[(LAUNCHED, True), (REGISTERED, True), (READY, True)]), MachinePhase::Ready);
+        assert_eq!(phase(false, &[(LAUNCHED, True), (REGISTERED, True), (READY, Unknown)]), MachinePhase::Unreachable);
+        assert_eq!(phase(false, &[(SUSPENDED, True), (READY, False)]), MachinePhase::Suspended);
+        assert_eq!(phase(false, &[(EXPIRED, True), (READY, False)]), MachinePhase::Expired);
+        assert_eq!(phase(false, &[(EXPIRED, True), (FAILED, True)]), MachinePhase::Failed);
         assert_eq!(phase(true, &[(READY, True)]), MachinePhase::Terminating);
     }
 }

@@ -38,9 +38,7 @@ impl Money {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Not digits with at most one point.
-    #[error(
-        "not an amount: use digits and at most six decimals in quotes, such as \"3.95\" or \"120\""
-    )]
+    #[error("not an amount: use digits and at most six decimals in quotes, such as \"3.95\" or \"120\"")]
     Syntax,
     /// Over what fits.
     #[error("too large: at most 1000000000")]
@@ -60,9 +58,7 @@ impl FromStr for Money {
         if whole > 1_000_000_000 {
             return Err(Error::TooLarge);
         }
-        let fraction: u64 = format!("{fraction:0<6}")
-            .parse()
-            .map_err(|_| Error::Syntax)?;
+        let fraction: u64 = format!("{fraction:0<6}").parse().map_err(|_| Error::Syntax)?;
         Ok(Self(whole * SCALE + fraction))
     }
 }
@@ -115,25 +111,12 @@ mod tests {
         assert_eq!("120".parse(), Ok(Money(120_000_000)));
         assert_eq!(Money(120_000_000).to_string(), "120.00");
         assert_eq!(Money(164).to_string(), "0.000164");
-        assert_eq!(
-            Money(3_600_000).over(std::time::Duration::from_secs(1)),
-            Money(1000)
-        );
+        assert_eq!(Money(3_600_000).over(std::time::Duration::from_secs(1)), Money(1000));
     }
 
     #[test]
     fn other_texts_say_what_is_allowed() {
-        for text in [
-            "",
-            "$3",
-            "3,95",
-            "-1",
-            ".5",
-            "1.",
-            "1.2.3",
-            "0.1234567",
-            "cheap",
-        ] {
+        for text in ["", "$3", "3,95", "-1", ".5", "1.", "1.2.3", "0.1234567", "cheap"] {
             assert_eq!(text.parse::<Money>(), Err(Error::Syntax), "{text}");
         }
         assert_eq!("1000000001".parse::<Money>(), Err(Error::TooLarge));

@@ -40,10 +40,7 @@ pub struct Object<S, T> {
     /// What the owner asks.
     pub spec: S,
     /// What its one reconciler saw.
-    #[serde(
-        default = "T::default",
-        bound(deserialize = "T: Default + Deserialize<'de>")
-    )]
+    #[serde(default = "T::default", bound(deserialize = "T: Default + Deserialize<'de>"))]
     pub status: T,
 }
 

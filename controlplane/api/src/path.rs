@@ -40,15 +40,11 @@ mod tests {
 
     #[test]
     fn fields_items_and_conditions_are_found() {
-        let value =
-            json!({"a": {"b": 1}, "l": [{"type": "Ready", "status": "True"}], "none": null});
+        let value = json!({"a": {"b": 1}, "l": [{"type": "Ready", "status": "True"}], "none": null});
         assert_eq!(get(&value, ".a.b"), Some(&json!(1)));
         assert_eq!(get(&value, "a.b"), Some(&json!(1)));
         assert_eq!(get(&value, ".l[0].type"), Some(&json!("Ready")));
-        assert_eq!(
-            get(&value, r#".l[?(@.type=="Ready")].status"#),
-            Some(&json!("True"))
-        );
+        assert_eq!(get(&value, r#".l[?(@.type=="Ready")].status"#), Some(&json!("True")));
         assert_eq!(get(&value, r#".l[?(@.type=="Other")].status"#), None);
         assert_eq!(get(&value, ".none"), None);
         assert_eq!(get(&value, ".a.x.y"), None);

@@ -25,10 +25,7 @@ impl Quantity {
 
     /// Exactly so many bytes.
     pub fn bytes(bytes: u64) -> Self {
-        Self {
-            text: bytes.to_string(),
-            thousandths: u128::from(bytes) * 1000,
-        }
+        Self { text: bytes.to_string(), thousandths: u128::from(bytes) * 1000 }
     }
 }
 
@@ -51,10 +48,7 @@ impl FromStr for Quantity {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let number_len = text.len()
-            - text
-                .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
-                .len();
+        let number_len = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
         let (number, unit) = text.split_at(number_len);
         let factor: u128 = match unit {
             "m" => 1,
@@ -77,18 +71,9 @@ impl FromStr for Quantity {
         let whole: u64 = whole.parse().map_err(|_| Error::TooLarge)?;
         let parts: u128 = fraction.parse().map_err(|_| Error::Syntax)?;
         let scale = 10u128.pow(u32::try_from(fraction.len()).map_err(|_| Error::Syntax)?);
-        let thousandths = u128::from(whole)
-            .checked_mul(factor)
-            .ok_or(Error::TooLarge)?
-            + (parts * factor).div_ceil(scale);
-        if thousandths > LARGEST {
-            Err(Error::TooLarge)
-        } else {
-            Ok(Self {
-                text: text.to_owned(),
-                thousandths,
-            })
-        }
+        let thousandths =
+            u128::from(whole).checked_mul(factor).ok_or(Error::TooLarge)? + (parts * factor).div_ceil(scale);
+        if thousandths > LARGEST { Err(Error::TooLarge) } else { Ok(Self { text: text.to_owned(), thousandths }) }
     }
 }
 
@@ -107,9 +92,7 @@ impl Serialize for Quantity {
 impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = serde_json::Value::deserialize(deserializer)?;
-        let text = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         text.parse().map_err(de::Error::custom)
     }
 }
@@ -147,18 +130,9 @@ mod tests {
             ("24Gi", 24 * 1_073_741_824 * 1000),
             ("1Ti", 1_099_511_627_776_000),
         ] {
-            assert_eq!(
-                text.parse::<Quantity>().map(|q| q.thousandths()),
-                Ok(thousandths),
-                "{text}"
-            );
+            assert_eq!(text.parse::<Quantity>().map(|q| q.thousandths()), Ok(thousandths), "{text}");
         }
-        assert_eq!(
-            serde_json::from_str::<Quantity>("4")
-                .map(|q| q.units())
-                .ok(),
-            Some(4)
-        );
+        assert_eq!(serde_json::from_str::<Quantity>("4").map(|q| q.units()).ok(), Some(4));
     }
 
     #[test]
@@ -166,10 +140,7 @@ mod tests {
         for text in ["", "lots", "-1", "1 Gi", "Gi", "1.Gi", "1gi"] {
             assert_eq!(text.parse::<Quantity>(), Err(Error::Syntax), "{text}");
         }
-        assert_eq!(
-            "9999999999999999Ti".parse::<Quantity>(),
-            Err(Error::TooLarge)
-        );
+        assert_eq!("9999999999999999Ti".parse::<Quantity>(), Err(Error::TooLarge));
         assert!(Error::Syntax.to_string().contains("\"24Gi\""));
     }
 }

@@ -3,10 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    condition::Condition, duration::Duration, gpu::GpuType, money::Money, object::Object,
-    time::Time,
-};
+use crate::{condition::Condition, duration::Duration, gpu::GpuType, money::Money, object::Object, time::Time};
 
 /// A GPUQuota with metadata, spec and status.
 pub type GpuQuota = Object<GpuQuotaSpec, GpuQuotaStatus>;

@@ -15,9 +15,5 @@ pub use structural::{object_schema, structural};
 
 /// `parent.child`, or `child` at the root.
 pub(crate) fn join(parent: &str, child: &str) -> String {
-    if parent.is_empty() {
-        child.to_owned()
-    } else {
-        format!("{parent}.{child}")
-    }
+    if parent.is_empty() { child.to_owned() } else { format!("{parent}.{child}") }
 }

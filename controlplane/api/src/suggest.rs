@@ -36,11 +36,7 @@ pub fn either(values: &[&str]) -> String {
 }
 
 fn distance_to_base(wrong: &str, base: &str, whole: &str) -> usize {
-    if base == whole {
-        usize::MAX
-    } else {
-        distance(wrong, base)
-    }
+    if base == whole { usize::MAX } else { distance(wrong, base) }
 }
 
 /// Levenshtein's distance.
@@ -73,13 +69,7 @@ mod tests {
         assert_eq!(gpu("A100"), ["A100-40GB", "A100-80GB"]);
         assert_eq!(gpu("A1000"), ["A100-40GB", "A100-80GB"]);
         assert_eq!(gpu("a100-80gb"), ["A100-80GB"]);
-        assert_eq!(
-            gpu("A10"),
-            ["A10G"]
-                .into_iter()
-                .chain(["A100-40GB", "A100-80GB"])
-                .collect::<Vec<_>>()
-        );
+        assert_eq!(gpu("A10"), ["A10G"].into_iter().chain(["A100-40GB", "A100-80GB"]).collect::<Vec<_>>());
         assert_eq!(gpu("h10"), ["H100"]);
         assert_eq!(gpu("quantum"), Vec::<&str>::new());
     }

@@ -39,9 +39,7 @@ impl Serialize for Time {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
-        DateTime::parse_from_rfc3339(&text)
-            .map(|instant| instant.with_timezone(&Utc).into())
-            .map_err(de::Error::custom)
+        DateTime::parse_from_rfc3339(&text).map(|instant| instant.with_timezone(&Utc).into()).map_err(de::Error::custom)
     }
 }
 

@@ -6,18 +6,12 @@ use serde_json::{Value, json};
 use torch_remote_api::{by_kind, by_plural, field::aggregate, machine::RemoteMachine};
 
 fn documents(yaml: &str) -> Vec<Value> {
-    serde_yaml::Deserializer::from_str(yaml)
-        .map(|document| Value::deserialize(document).unwrap())
-        .collect()
+    serde_yaml::Deserializer::from_str(yaml).map(|document| Value::deserialize(document).unwrap()).collect()
 }
 
 /// What the server says to the object when it is created: unknown fields, or the text of what is invalid; `ok` if it is stored.
 fn created(object: &Value) -> String {
-    let group = object["apiVersion"]
-        .as_str()
-        .unwrap()
-        .split_once('/')
-        .map_or("", |(group, _)| group);
+    let group = object["apiVersion"].as_str().unwrap().split_once('/').map_or("", |(group, _)| group);
     let kind = by_kind(group, object["kind"].as_str().unwrap()).unwrap();
     let mut object = object.clone();
     kind.default(&mut object);
@@ -43,20 +37,11 @@ fn the_examples_are_valid_and_become_types() {
     ] {
         for mut document in documents(yaml) {
             assert_eq!(created(&document), "ok", "{document}");
-            by_plural("torchremote.dev", "remotemachines")
-                .unwrap()
-                .default(&mut document);
+            by_plural("torchremote.dev", "remotemachines").unwrap().default(&mut document);
             let machine: RemoteMachine = serde_json::from_value(document).unwrap();
             assert_eq!(machine.spec.provider, "local");
             assert_eq!(machine.metadata.namespace(), "default");
-            assert_eq!(
-                machine.spec.retry.limit,
-                if machine.metadata.name() == "local-shared" {
-                    3
-                } else {
-                    5
-                }
-            );
+            assert_eq!(machine.spec.retry.limit, if machine.metadata.name() == "local-shared" { 3 } else { 5 });
         }
     }
 }
@@ -64,9 +49,7 @@ fn the_examples_are_valid_and_become_types() {
 #[test]
 fn defaults_are_those_of_the_design() {
     let mut object = machine(json!({"provider": "local", "gpu": {"type": "CPU"}, "timeout": null}));
-    by_plural("torchremote.dev", "remotemachines")
-        .unwrap()
-        .default(&mut object);
+    by_plural("torchremote.dev", "remotemachines").unwrap().default(&mut object);
     assert_eq!(
         object["spec"],
         json!({
@@ -75,9 +58,7 @@ fn defaults_are_those_of_the_design() {
         })
     );
     let mut lease = json!({"spec": {"gpu": [{"type": "CPU"}]}, "status": {}});
-    by_plural("torchremote.dev", "deviceleases")
-        .unwrap()
-        .default(&mut lease);
+    by_plural("torchremote.dev", "deviceleases").unwrap().default(&mut lease);
     assert_eq!(
         lease,
         json!({"spec": {

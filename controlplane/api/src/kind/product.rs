@@ -21,15 +21,7 @@ use crate::{
 const READY: &str = r#".status.conditions[?(@.type=="Ready")].status"#;
 
 pub(super) fn kinds() -> Vec<Kind> {
-    vec![
-        provider(),
-        machine(),
-        pool(),
-        lease(),
-        quota(),
-        device(),
-        tensor(),
-    ]
+    vec![provider(), machine(), pool(), lease(), quota(), device(), tensor()]
 }
 
 /// What most kinds of the group have in common.
@@ -64,11 +56,7 @@ fn gpus(gpu: &Value) -> String {
 }
 
 fn listed(value: &Value) -> String {
-    let texts = value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str);
+    let texts = value.as_array().into_iter().flatten().filter_map(Value::as_str);
     texts.collect::<Vec<_>>().join(",")
 }
 
@@ -101,26 +89,15 @@ fn provider() -> Kind {
             Column::text("Phase", "The provider in one word.", ".status.phase"),
             Column::text("Ready", "Whether machines can be made.", READY),
             Column::text("Machines", "Machines there are.", ".status.machines").integer(),
-            Column::text(
-                "PerHour",
-                "What they cost per hour together.",
-                ".status.perHour",
-            ),
+            Column::text("PerHour", "What they cost per hour together.", ".status.perHour"),
             Column::text("Currency", "Currency of its prices.", ".spec.currency").wide(),
-            Column::text(
-                "Message",
-                "Why it is or is not Ready.",
-                r#".status.conditions[?(@.type=="Ready")].message"#,
-            )
-            .wide(),
+            Column::text("Message", "Why it is or is not Ready.", r#".status.conditions[?(@.type=="Ready")].message"#)
+                .wide(),
             Column::age(),
         ],
         schema: object_schema(
             "A place where machines can be made: this host, a cloud account, a cluster.",
-            vec![
-                ("spec", structural::<ProviderSpec>(), true),
-                ("status", structural::<ProviderStatus>(), false),
-            ],
+            vec![("spec", structural::<ProviderSpec>(), true), ("status", structural::<ProviderStatus>(), false)],
         ),
         rule: validate::provider,
         ..base("Provider", "providers", "provider")
@@ -135,39 +112,21 @@ fn machine() -> Kind {
         columns: vec![
             Column::name(),
             Column::text("Provider", "Provider that makes it.", ".spec.provider"),
-            Column::text("GPU", "Its GPUs.", "").of(Cell::Made(|machine| {
-                gpus(path::get(machine, ".status.gpu").unwrap_or(&machine["spec"]["gpu"]))
-            })),
+            Column::text("GPU", "Its GPUs.", "")
+                .of(Cell::Made(|machine| gpus(path::get(machine, ".status.gpu").unwrap_or(&machine["spec"]["gpu"])))),
             Column::text("Phase", "The machine in one word.", ".status.phase"),
             Column::text("Ready", "Whether its slots can be leased.", READY),
             Column::text("Expires", "Time until it ends.", "").of(Cell::Until(".status.expiresAt")),
-            Column::text(
-                "Slots",
-                "Leases that can share one GPU.",
-                ".spec.slotsPerGPU",
-            )
-            .integer()
-            .wide(),
+            Column::text("Slots", "Leases that can share one GPU.", ".spec.slotsPerGPU").integer().wide(),
             Column::text("Kept-Alive-By", "Leases that hold it.", "")
-                .of(Cell::Made(|machine| {
-                    listed(&machine["status"]["keptAliveBy"])
-                }))
+                .of(Cell::Made(|machine| listed(&machine["status"]["keptAliveBy"])))
                 .wide(),
             Column::text("Region", "Where it is.", ".status.region").wide(),
             Column::text("Accrued", "What it has cost so far.", ".status.accrued").wide(),
-            Column::text(
-                "Provider-ID",
-                "The provider's name for it.",
-                ".status.providerID",
-            )
-            .wide(),
+            Column::text("Provider-ID", "The provider's name for it.", ".status.providerID").wide(),
             Column::text("Agent", "Version of its agent.", ".status.agentVersion").wide(),
-            Column::text(
-                "Message",
-                "Why it is or is not Ready.",
-                r#".status.conditions[?(@.type=="Ready")].message"#,
-            )
-            .wide(),
+            Column::text("Message", "Why it is or is not Ready.", r#".status.conditions[?(@.type=="Ready")].message"#)
+                .wide(),
             Column::age(),
         ],
         schema: object_schema(
@@ -195,9 +154,8 @@ fn pool() -> Kind {
         }],
         columns: vec![
             Column::name(),
-            Column::text("GPU", "GPUs of each machine.", "").of(Cell::Made(|pool| {
-                gpus(&pool["spec"]["template"]["spec"]["gpu"])
-            })),
+            Column::text("GPU", "GPUs of each machine.", "")
+                .of(Cell::Made(|pool| gpus(&pool["spec"]["template"]["spec"]["gpu"]))),
             Column::text("Min", "Fewest machines.", ".spec.replicas.min").integer(),
             Column::text("Max", "Most machines.", ".spec.replicas.max").integer(),
             Column::text("Ready", "Machines that are Ready.", ".status.ready").integer(),
@@ -207,10 +165,7 @@ fn pool() -> Kind {
         ],
         schema: object_schema(
             "Machines of one template, kept warm between bounds.",
-            vec![
-                ("spec", structural::<MachinePoolSpec>(), true),
-                ("status", structural::<MachinePoolStatus>(), false),
-            ],
+            vec![("spec", structural::<MachinePoolSpec>(), true), ("status", structural::<MachinePoolStatus>(), false)],
         ),
         rule: validate::pool,
         ..base("MachinePool", "machinepools", "machinepool")
@@ -222,20 +177,8 @@ fn lease() -> Kind {
         short_names: &["lease", "leases", "dl"],
         categories: &["all", "torchremote"],
         subresources: &[
-            Subresource {
-                name: "token",
-                kind: "LeaseToken",
-                group: "",
-                version: "",
-                verbs: &["create"],
-            },
-            Subresource {
-                name: "renew",
-                kind: "LeaseRenewal",
-                group: "",
-                version: "",
-                verbs: &["create"],
-            },
+            Subresource { name: "token", kind: "LeaseToken", group: "", version: "", verbs: &["create"] },
+            Subresource { name: "renew", kind: "LeaseRenewal", group: "", version: "", verbs: &["create"] },
         ],
         selectable_fields: &["status.phase", "status.holder"],
         columns: vec![
@@ -247,28 +190,16 @@ fn lease() -> Kind {
             })),
             Column::text("Phase", "The lease in one word.", ".status.phase"),
             Column::text("Machine", "Machine it holds.", ".status.devices[0].machine"),
-            Column::text("Expires", "Time until its duration is over.", "")
-                .of(Cell::Until(".status.expiresAt")),
-            Column::text(
-                "Queue",
-                "Its place while it waits.",
-                ".status.queue.position",
-            )
-            .integer()
-            .wide(),
+            Column::text("Expires", "Time until its duration is over.", "").of(Cell::Until(".status.expiresAt")),
+            Column::text("Queue", "Its place while it waits.", ".status.queue.position").integer().wide(),
             Column::text("Mode", "Whole GPUs, or a share of one.", ".spec.mode").wide(),
-            Column::text("Priority", "Higher goes first.", ".spec.priority")
-                .integer()
-                .wide(),
+            Column::text("Priority", "Higher goes first.", ".spec.priority").integer().wide(),
             Column::text("Notice", "What the holder should know.", ".status.notice").wide(),
             Column::age(),
         ],
         schema: object_schema(
             "The right of one holder to GPUs, until it ends.",
-            vec![
-                ("spec", structural::<DeviceLeaseSpec>(), true),
-                ("status", structural::<DeviceLeaseStatus>(), false),
-            ],
+            vec![("spec", structural::<DeviceLeaseSpec>(), true), ("status", structural::<DeviceLeaseStatus>(), false)],
         ),
         rule: validate::holder_and_lease,
         ..base("DeviceLease", "deviceleases", "devicelease")
@@ -283,19 +214,12 @@ fn quota() -> Kind {
             Column::name(),
             Column::text("Cohort", "Quotas that lend each other.", ".spec.cohort"),
             Column::text("Hold", "Whether grants are stopped.", ".spec.hold"),
-            Column::text(
-                "Remaining",
-                "What is left of the budget.",
-                ".status.remaining",
-            ),
+            Column::text("Remaining", "What is left of the budget.", ".status.remaining"),
             Column::age(),
         ],
         schema: object_schema(
             "How many GPUs the namespace may hold, and how much it may spend.",
-            vec![
-                ("spec", structural::<GpuQuotaSpec>(), true),
-                ("status", structural::<GpuQuotaStatus>(), false),
-            ],
+            vec![("spec", structural::<GpuQuotaSpec>(), true), ("status", structural::<GpuQuotaStatus>(), false)],
         ),
         rule: validate::budget,
         ..base("GPUQuota", "gpuquotas", "gpuquota")
@@ -306,12 +230,7 @@ fn device() -> Kind {
     Kind {
         read_only: true,
         has_status: false,
-        selectable_fields: &[
-            "status.machine",
-            "status.phase",
-            "status.holder",
-            "status.lease",
-        ],
+        selectable_fields: &["status.machine", "status.phase", "status.holder", "status.lease"],
         columns: vec![
             Column::name(),
             Column::text("Machine", "Machine it is in.", ".status.machine"),
@@ -324,9 +243,7 @@ fn device() -> Kind {
                 .of(Cell::Made(|device| bytes(&device["status"]["memoryBytes"])))
                 .wide(),
             Column::text("Used", "Memory in use.", "")
-                .of(Cell::Made(|device| {
-                    bytes(&device["status"]["memoryUsedBytes"])
-                }))
+                .of(Cell::Made(|device| bytes(&device["status"]["memoryUsedBytes"])))
                 .wide(),
             Column::age(),
         ],
@@ -346,11 +263,7 @@ fn tensor() -> Kind {
         columns: vec![
             Column::name(),
             Column::text("Lease", "Lease it lives in.", ".status.lease"),
-            Column::text(
-                "Made-By",
-                "Operator that made it, or the name given by keep.",
-                ".status.label",
-            ),
+            Column::text("Made-By", "Operator that made it, or the name given by keep.", ".status.label"),
             Column::text("Shape", "Shape of what the operator made.", ".status.size"),
             Column::text("DType", "Element type.", ".status.dtype"),
             Column::text("Size", "Bytes it takes on the device.", "")
@@ -359,10 +272,7 @@ fn tensor() -> Kind {
             Column::text("Holder", "Who holds the lease.", ".status.holder").wide(),
             Column::age(),
         ],
-        schema: object_schema(
-            "One live storage of a lease.",
-            vec![("status", structural::<TensorStatus>(), true)],
-        ),
+        schema: object_schema("One live storage of a lease.", vec![("status", structural::<TensorStatus>(), true)]),
         ..base("Tensor", "tensors", "tensor")
     }
 }

@@ -44,9 +44,7 @@ fn walk(schema: &Value, value: &Value, path: &str, errors: &mut Vec<FieldError>)
 fn as_text(schema: &Value, value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
-        Value::Number(number) if schema["x-kubernetes-int-or-string"] == true => {
-            Some(number.to_string())
-        }
+        Value::Number(number) if schema["x-kubernetes-int-or-string"] == true => Some(number.to_string()),
         _ => None,
     }
 }
@@ -74,17 +72,11 @@ fn check_type(schema: &Value, value: &Value, path: &str) -> Result<(), FieldErro
         None if schema["x-kubernetes-int-or-string"] == true => "integer,string",
         None => return Ok(()),
     };
-    let fits = wanted
-        .split(',')
-        .any(|name| name == actual || (name == "number" && actual == "integer"));
+    let fits = wanted.split(',').any(|name| name == actual || (name == "number" && actual == "integer"));
     if fits {
         return Ok(());
     }
-    let body = if path.is_empty() {
-        "body".to_owned()
-    } else {
-        format!("{path} in body")
-    };
+    let body = if path.is_empty() { "body".to_owned() } else { format!("{path} in body") };
     Err(FieldError::new(
         Cause::TypeInvalid,
         path,
@@ -107,35 +99,17 @@ pub(crate) fn not_supported(path: &str, value: &Value, allowed: &[&str]) -> Fiel
     sorted.sort_unstable();
     let listed: Vec<String> = sorted.iter().map(|name| format!("{name:?}")).collect();
     let mut detail = format!("supported values: {}", listed.join(", "));
-    let near = value
-        .as_str()
-        .map(|wrong| suggest::nearest(wrong, sorted.iter().copied()))
-        .unwrap_or_default();
+    let near = value.as_str().map(|wrong| suggest::nearest(wrong, sorted.iter().copied())).unwrap_or_default();
     if !near.is_empty() {
         detail.push_str(&format!("; did you mean {}?", suggest::either(&near)));
     }
     FieldError::new(Cause::NotSupported, path, value.clone(), detail)
 }
 
-fn check_object(
-    schema: &Value,
-    object: &Map<String, Value>,
-    path: &str,
-    errors: &mut Vec<FieldError>,
-) {
-    for name in schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
+fn check_object(schema: &Value, object: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>) {
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if !object.contains_key(name) {
-            errors.push(FieldError::new(
-                Cause::Required,
-                join(path, name),
-                Value::Null,
-                "",
-            ));
+            errors.push(FieldError::new(Cause::Required, join(path, name), Value::Null, ""));
         }
     }
     let properties = schema["properties"].as_object();
@@ -149,10 +123,7 @@ fn check_object(
 }
 
 fn check_list(schema: &Value, list: &[Value], path: &str, errors: &mut Vec<FieldError>) {
-    if let Some(most) = schema["maxItems"]
-        .as_u64()
-        .filter(|most| list.len() as u64 > *most)
-    {
+    if let Some(most) = schema["maxItems"].as_u64().filter(|most| list.len() as u64 > *most) {
         errors.push(FieldError::new(
             Cause::TooMany,
             path,
@@ -160,17 +131,9 @@ fn check_list(schema: &Value, list: &[Value], path: &str, errors: &mut Vec<Field
             format!("must have at most {most} items"),
         ));
     }
-    if let Some(least) = schema["minItems"]
-        .as_u64()
-        .filter(|least| (list.len() as u64) < *least)
-    {
+    if let Some(least) = schema["minItems"].as_u64().filter(|least| (list.len() as u64) < *least) {
         let detail = format!("{path} in body should have at least {least} items");
-        errors.push(FieldError::new(
-            Cause::Invalid,
-            path,
-            list.len().into(),
-            detail,
-        ));
+        errors.push(FieldError::new(Cause::Invalid, path, list.len().into(), detail));
     }
     let mut seen: Vec<Value> = Vec::new();
     for (index, item) in list.iter().enumerate() {
@@ -192,10 +155,7 @@ fn item_key(schema: &Value, item: &Value) -> Option<Value> {
     match schema["x-kubernetes-list-type"].as_str() {
         Some("set") => Some(item.clone()),
         Some("map") => {
-            let keys = schema["x-kubernetes-list-map-keys"]
-                .as_array()?
-                .iter()
-                .filter_map(Value::as_str);
+            let keys = schema["x-kubernetes-list-map-keys"].as_array()?.iter().filter_map(Value::as_str);
             let item = item.as_object()?;
             keys.map(|key| Some((key.to_owned(), item.get(key)?.clone())))
                 .collect::<Option<Map<_, _>>>()
@@ -207,46 +167,30 @@ fn item_key(schema: &Value, item: &Value) -> Option<Value> {
 
 fn check_number(schema: &Value, value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let Some(number) = value.as_f64() else { return };
-    let mut fail =
-        |detail: String| errors.push(FieldError::new(Cause::Invalid, path, value.clone(), detail));
+    let mut fail = |detail: String| errors.push(FieldError::new(Cause::Invalid, path, value.clone(), detail));
     if let Some(least) = schema["minimum"].as_f64().filter(|least| number < *least) {
-        fail(format!(
-            "{path} in body should be greater than or equal to {least}"
-        ));
+        fail(format!("{path} in body should be greater than or equal to {least}"));
     }
     if let Some(most) = schema["maximum"].as_f64().filter(|most| number > *most) {
-        fail(format!(
-            "{path} in body should be less than or equal to {most}"
-        ));
+        fail(format!("{path} in body should be less than or equal to {most}"));
     }
     if schema["format"] == "int32" && number.abs() > f64::from(i32::MAX)
         || schema["type"] == "integer" && value.as_f64().and_then(as_integer).is_none()
     {
-        fail(format!(
-            "{path} in body must be of type {}: {value}",
-            schema["format"].as_str().unwrap_or("integer")
-        ));
+        fail(format!("{path} in body must be of type {}: {value}", schema["format"].as_str().unwrap_or("integer")));
     }
 }
 
 fn check_text(schema: &Value, text: &str, path: &str, errors: &mut Vec<FieldError>) {
     let length = text.chars().count() as u64;
     if let Some(most) = schema["maxLength"].as_u64().filter(|most| length > *most) {
-        errors.push(FieldError::new(
-            Cause::TooLong,
-            path,
-            text.into(),
-            format!("may not be more than {most} bytes"),
-        ));
+        errors.push(FieldError::new(Cause::TooLong, path, text.into(), format!("may not be more than {most} bytes")));
     }
     if let Some(least) = schema["minLength"].as_u64().filter(|least| length < *least) {
         let detail = format!("{path} in body should be at least {least} chars long");
         errors.push(FieldError::new(Cause::Invalid, path, text.into(), detail));
     }
-    if let Some(pattern) = schema["pattern"]
-        .as_str()
-        .filter(|pattern| !matches(pattern, text))
-    {
+    if let Some(pattern) = schema["pattern"].as_str().filter(|pattern| !matches(pattern, text)) {
         errors.push(FieldError::new(
             Cause::Invalid,
             path,
@@ -259,35 +203,21 @@ fn check_text(schema: &Value, text: &str, path: &str, errors: &mut Vec<FieldErro
 /// Patterns are few and come from this crate: each is compiled once.
 fn matches(pattern: &str, text: &str) -> bool {
     static COMPILED: Mutex<Option<HashMap<String, Regex>>> = Mutex::new(None);
-    let mut compiled = COMPILED
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut compiled = COMPILED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let compiled = compiled.get_or_insert_with(HashMap::new);
     if !compiled.contains_key(pattern) {
-        let regex =
-            Regex::new(pattern).expect("patterns of schemas are checked by a test over all kinds");
+        let regex = Regex::new(pattern).expect("patterns of schemas are checked by a test over all kinds");
         compiled.insert(pattern.to_owned(), regex);
     }
     compiled[pattern].is_match(text)
 }
 
 fn check_format(schema: &Value, name: &str, text: &str, path: &str, errors: &mut Vec<FieldError>) {
-    let mut fail =
-        |detail: String| errors.push(FieldError::new(Cause::Invalid, path, text.into(), detail));
+    let mut fail = |detail: String| errors.push(FieldError::new(Cause::Invalid, path, text.into(), detail));
     let wrong = match name {
-        "duration" => text
-            .parse::<Duration>()
-            .err()
-            .map(|e| e.to_string())
-            .or_else(|| out_of_range(schema, text)),
-        "money" => text
-            .parse::<crate::money::Money>()
-            .err()
-            .map(|e| e.to_string()),
-        "quantity" => text
-            .parse::<crate::quantity::Quantity>()
-            .err()
-            .map(|e| e.to_string()),
+        "duration" => text.parse::<Duration>().err().map(|e| e.to_string()).or_else(|| out_of_range(schema, text)),
+        "money" => text.parse::<crate::money::Money>().err().map(|e| e.to_string()),
+        "quantity" => text.parse::<crate::quantity::Quantity>().err().map(|e| e.to_string()),
         "date-time" => chrono::DateTime::parse_from_rfc3339(text)
             .is_err()
             .then(|| "not an instant: use RFC 3339, such as \"2026-01-02T03:04:05Z\"".to_owned()),

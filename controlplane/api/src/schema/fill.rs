@@ -6,15 +6,9 @@ use serde_json::{Map, Value};
 pub fn default(schema: &Value, value: &mut Value) {
     match value {
         Value::Object(object) => fill_object(schema, object),
-        Value::Array(list) => list
-            .iter_mut()
-            .for_each(|item| default(&schema["items"], item)),
+        Value::Array(list) => list.iter_mut().for_each(|item| default(&schema["items"], item)),
         Value::Number(number) if schema["type"] == "integer" => {
-            if let Some(whole) = number
-                .as_f64()
-                .filter(|_| number.is_f64())
-                .and_then(as_integer)
-            {
+            if let Some(whole) = number.as_f64().filter(|_| number.is_f64()).and_then(as_integer) {
                 *value = whole.into();
             }
         }
@@ -36,9 +30,7 @@ fn fill_object(schema: &Value, object: &mut Map<String, Value>) {
     }
     if schema["additionalProperties"].is_object() {
         object.retain(|_, value| !value.is_null());
-        object
-            .values_mut()
-            .for_each(|value| default(&schema["additionalProperties"], value));
+        object.values_mut().for_each(|value| default(&schema["additionalProperties"], value));
     }
 }
 

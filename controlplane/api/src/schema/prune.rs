@@ -25,10 +25,7 @@ fn walk(schema: &Value, value: &mut Value, path: &str, removed: &mut Vec<String>
             let others = schema.get("additionalProperties");
             object.retain(|name, child| {
                 let path = join(path, name);
-                match properties
-                    .and_then(|properties| properties.get(name))
-                    .or(others)
-                {
+                match properties.and_then(|properties| properties.get(name)).or(others) {
                     Some(property) => walk(property, child, &path, removed),
                     None if free => {}
                     // The type is wrong: that is reported once, for the whole value.
@@ -66,10 +63,7 @@ mod tests {
         }});
         let mut value = json!({"a": {"b": "1", "c": "2"}, "l": [{"x": "1"}, {"y": "2"}], "m": {"any": "1"}, "f": {"any": 1}, "z": 1});
         assert_eq!(prune(&schema, &mut value), ["a.c", "l[1].y", "z"]);
-        assert_eq!(
-            value,
-            json!({"a": {"b": "1"}, "l": [{"x": "1"}, {}], "m": {"any": "1"}, "f": {"any": 1}})
-        );
+        assert_eq!(value, json!({"a": {"b": "1"}, "l": [{"x": "1"}, {}], "m": {"any": "1"}, "f": {"any": 1}}));
         assert!(unknown(&schema, &value).is_empty());
     }
 }

@@ -14,10 +14,7 @@ pub fn structural<T: JsonSchema>() -> Value {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
     });
-    let mut schema = settings
-        .into_generator()
-        .into_root_schema_for::<T>()
-        .to_value();
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     rewrite(&mut schema);
     schema
 }
@@ -26,14 +23,8 @@ pub fn structural<T: JsonSchema>() -> Value {
 /// Nothing below `status` is defaulted.
 pub fn object_schema(description: &str, parts: Vec<(&str, Value, bool)>) -> Value {
     let mut properties = Map::new();
-    properties.insert(
-        "apiVersion".into(),
-        json!({"type": "string", "description": "Group and version of the kind."}),
-    );
-    properties.insert(
-        "kind".into(),
-        json!({"type": "string", "description": "The kind of object this is."}),
-    );
+    properties.insert("apiVersion".into(), json!({"type": "string", "description": "Group and version of the kind."}));
+    properties.insert("kind".into(), json!({"type": "string", "description": "The kind of object this is."}));
     properties.insert("metadata".into(), structural::<ObjectMeta>());
     let mut required = Vec::new();
     for (name, mut schema, needed) in parts {
@@ -45,8 +36,7 @@ pub fn object_schema(description: &str, parts: Vec<(&str, Value, bool)>) -> Valu
         }
         properties.insert(name.to_owned(), schema);
     }
-    let mut schema =
-        json!({"type": "object", "description": description, "properties": properties});
+    let mut schema = json!({"type": "object", "description": description, "properties": properties});
     if !required.is_empty() {
         schema["required"] = json!(required);
     }
@@ -97,9 +87,7 @@ fn rewrite(schema: &mut Value) {
         values.retain(|value| !value.is_null());
     }
     match object.get("format").and_then(Value::as_str) {
-        Some("uint8" | "uint16" | "uint32" | "uint64" | "uint") => {
-            object.insert("format".into(), "int64".into())
-        }
+        Some("uint8" | "uint16" | "uint32" | "uint64" | "uint") => object.insert("format".into(), "int64".into()),
         Some("int8" | "int16") => object.insert("format".into(), "int32".into()),
         _ => None,
     };
@@ -114,15 +102,9 @@ fn rewrite(schema: &mut Value) {
         object.remove("default");
     }
     if object.get("items") == Some(&Value::Bool(true)) {
-        object.insert(
-            "items".into(),
-            json!({"x-kubernetes-preserve-unknown-fields": true}),
-        );
+        object.insert("items".into(), json!({"x-kubernetes-preserve-unknown-fields": true}));
     }
-    if object
-        .get("additionalProperties")
-        .is_some_and(Value::is_boolean)
-    {
+    if object.get("additionalProperties").is_some_and(Value::is_boolean) {
         object.remove("additionalProperties");
         object.insert("x-kubernetes-preserve-unknown-fields".into(), true.into());
     }
@@ -133,10 +115,7 @@ fn rewrite(schema: &mut Value) {
 
 /// Takes branches up into `object`: values of one enum, or the one branch that is not null. What `object` says itself wins.
 fn merge(object: &mut Map<String, Value>, branches: Vec<Value>) {
-    let branches: Vec<Value> = branches
-        .into_iter()
-        .filter(|branch| branch["type"] != "null")
-        .collect();
+    let branches: Vec<Value> = branches.into_iter().filter(|branch| branch["type"] != "null").collect();
     let mut values = Vec::new();
     let mut words = Vec::new();
     for branch in &branches {
@@ -145,9 +124,7 @@ fn merge(object: &mut Map<String, Value>, branches: Vec<Value>) {
             (_, Some(Value::Array(list))) => list.clone(),
             _ => Vec::new(),
         };
-        if let (Some(description), [Value::String(value)]) =
-            (branch["description"].as_str(), of_branch.as_slice())
-        {
+        if let (Some(description), [Value::String(value)]) = (branch["description"].as_str(), of_branch.as_slice()) {
             words.push(format!("{value}: {description}"));
         }
         values.extend(of_branch);
@@ -156,19 +133,13 @@ fn merge(object: &mut Map<String, Value>, branches: Vec<Value>) {
         object.insert("type".into(), "string".into());
         object.insert("enum".into(), Value::Array(values));
         if !words.is_empty() {
-            let own = object
-                .get("description")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
+            let own = object.get("description").and_then(Value::as_str).unwrap_or_default();
             let text = format!("{own}\n{}", words.join("\n"));
             object.insert("description".into(), text.trim().into());
         }
         return;
     }
-    assert!(
-        branches.len() <= 1,
-        "a schema with several shapes has no structural form: {branches:?}"
-    );
+    assert!(branches.len() <= 1, "a schema with several shapes has no structural form: {branches:?}");
     if let Some(Value::Object(mut only)) = branches.into_iter().next() {
         for keyword in ["anyOf", "oneOf", "allOf"] {
             if let Some(Value::Array(inner)) = only.remove(keyword) {
@@ -179,16 +150,8 @@ fn merge(object: &mut Map<String, Value>, branches: Vec<Value>) {
             let own_text = keyword == "description" && object.contains_key("description");
             if own_text && value.as_str().is_some_and(|text| text.contains('\n')) {
                 // The list of values is kept under the field's own text.
-                let own = object["description"]
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned();
-                let values: Vec<&str> = value
-                    .as_str()
-                    .unwrap_or_default()
-                    .split('\n')
-                    .skip(1)
-                    .collect();
+                let own = object["description"].as_str().unwrap_or_default().to_owned();
+                let values: Vec<&str> = value.as_str().unwrap_or_default().split('\n').skip(1).collect();
                 object.insert(keyword, format!("{own}\n{}", values.join("\n")).into());
             } else {
                 object.entry(keyword).or_insert(value);

@@ -24,47 +24,31 @@ pub fn check(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
 }
 
 fn check_name(kind: &Kind, metadata: &Value, errors: &mut Vec<FieldError>) {
-    let judge = if kind.kind == "Namespace" {
-        format::label
-    } else {
-        format::subdomain
-    };
+    let judge = if kind.kind == "Namespace" { format::label } else { format::subdomain };
     let text = |field: &str| metadata[field].as_str().filter(|text| !text.is_empty());
     match (text("name"), text("generateName")) {
-        (None, None) => errors.push(FieldError::required(
-            "metadata.name",
-            "name or generateName is required",
-        )),
+        (None, None) => errors.push(FieldError::required("metadata.name", "name or generateName is required")),
         (Some(name), _) => {
             errors.extend(
-                judge(name)
-                    .into_iter()
-                    .map(|detail| FieldError::invalid("metadata.name", name.into(), detail)),
+                judge(name).into_iter().map(|detail| FieldError::invalid("metadata.name", name.into(), detail)),
             );
         }
         (None, Some(prefix)) => {
             // The prefix may end in what a name may not, and leaves room for five characters.
             let stem = prefix.trim_end_matches('-');
             errors.extend(
-                judge(stem).into_iter().map(|detail| {
-                    FieldError::invalid("metadata.generateName", prefix.into(), detail)
-                }),
+                judge(stem)
+                    .into_iter()
+                    .map(|detail| FieldError::invalid("metadata.generateName", prefix.into(), detail)),
             );
         }
     }
     match text("namespace") {
         Some(namespace) if kind.namespaced => {
             let wrong = format::label(namespace).into_iter();
-            errors.extend(
-                wrong.map(|detail| {
-                    FieldError::invalid("metadata.namespace", namespace.into(), detail)
-                }),
-            );
+            errors.extend(wrong.map(|detail| FieldError::invalid("metadata.namespace", namespace.into(), detail)));
         }
-        Some(_) => errors.push(FieldError::forbidden(
-            "metadata.namespace",
-            "not allowed on this type",
-        )),
+        Some(_) => errors.push(FieldError::forbidden("metadata.namespace", "not allowed on this type")),
         None if kind.namespaced => errors.push(FieldError::required("metadata.namespace", "")),
         None => {}
     }
@@ -78,11 +62,7 @@ fn check_map(metadata: &Value, field: &str, errors: &mut Vec<FieldError>) {
     let mut bytes = 0;
     for (key, value) in map {
         let value = value.as_str().unwrap_or_default();
-        let judged = if field == "annotations" {
-            key.to_lowercase()
-        } else {
-            key.clone()
-        };
+        let judged = if field == "annotations" { key.to_lowercase() } else { key.clone() };
         errors.extend(
             format::qualified_name(&judged)
                 .into_iter()
@@ -90,9 +70,7 @@ fn check_map(metadata: &Value, field: &str, errors: &mut Vec<FieldError>) {
         );
         if field == "labels" {
             errors.extend(
-                format::label_value(value)
-                    .into_iter()
-                    .map(|detail| FieldError::invalid(&path, value.into(), detail)),
+                format::label_value(value).into_iter().map(|detail| FieldError::invalid(&path, value.into(), detail)),
             );
         }
         bytes += key.len() + value.len();
@@ -108,35 +86,25 @@ fn check_map(metadata: &Value, field: &str, errors: &mut Vec<FieldError>) {
 }
 
 fn texts(value: &Value) -> Vec<&str> {
-    value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect()
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 fn check_finalizers(metadata: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
     let finalizers = texts(&metadata["finalizers"]);
     for (index, finalizer) in finalizers.iter().enumerate() {
         let wrong = format::qualified_name(finalizer).into_iter();
-        errors.extend(wrong.map(|detail| {
-            FieldError::invalid(
-                format!("metadata.finalizers[{index}]"),
-                (*finalizer).into(),
-                detail,
-            )
-        }));
+        errors.extend(
+            wrong.map(|detail| {
+                FieldError::invalid(format!("metadata.finalizers[{index}]"), (*finalizer).into(), detail)
+            }),
+        );
     }
     let Some(old) = old.filter(|old| old["deletionTimestamp"].is_string()) else {
         return;
     };
     let before = texts(&old["finalizers"]);
-    let added: Vec<String> = finalizers
-        .iter()
-        .filter(|name| !before.contains(name))
-        .map(|name| format!("{name:?}"))
-        .collect();
+    let added: Vec<String> =
+        finalizers.iter().filter(|name| !before.contains(name)).map(|name| format!("{name:?}")).collect();
     if !added.is_empty() {
         let detail = format!(
             "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
@@ -147,12 +115,7 @@ fn check_finalizers(metadata: &Value, old: Option<&Value>, errors: &mut Vec<Fiel
 }
 
 fn check_owners(metadata: &Value, errors: &mut Vec<FieldError>) {
-    for (index, owner) in metadata["ownerReferences"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+    for (index, owner) in metadata["ownerReferences"].as_array().into_iter().flatten().enumerate() {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if owner[field] == "" {
                 errors.push(FieldError::invalid(
