@@ -119,26 +119,18 @@ impl Decoder {
     ///
     /// # Errors
     /// [`Malformed`]: the session is to end; the reader and the decoder are of no use any more.
-    pub fn next(
-        &mut self,
-        reader: &mut Reader<'_>,
-        args: &mut CallArgs,
-    ) -> Result<Option<Decoded>, Malformed> {
+    pub fn next(&mut self, reader: &mut Reader<'_>, args: &mut CallArgs) -> Result<Option<Decoded>, Malformed> {
         if reader.remaining() == 0 {
             return Ok(None);
         }
         let tag = reader.byte()?;
         if tag == tag::CALL {
             let number = reader.unsigned32()?;
-            let places = *self
-                .defined
-                .get(&number)
-                .ok_or(Malformed::Undefined(number))?;
+            let places = *self.defined.get(&number).ok_or(Malformed::Undefined(number))?;
             decode_args(reader, places, places.fresh > 0, args)?;
             return Ok(Some(Decoded::Call(SignatureId(number))));
         }
-        self.other(tag, reader)
-            .map(|command| Some(Decoded::Other(command)))
+        self.other(tag, reader).map(|command| Some(Decoded::Other(command)))
     }
 
     /// All commands of a batch, as values.
@@ -151,10 +143,7 @@ impl Decoder {
         let mut commands = Vec::new();
         while let Some(decoded) = self.next(&mut reader, &mut args)? {
             commands.push(match decoded {
-                Decoded::Call(signature) => Command::Call {
-                    signature,
-                    args: args.clone(),
-                },
+                Decoded::Call(signature) => Command::Call { signature, args: args.clone() },
                 Decoded::Other(command) => command,
             });
         }
@@ -165,35 +154,19 @@ impl Decoder {
         let r = reader;
         Ok(match tag {
             tag::FREE => Command::Free(StorageId(r.unsigned()?)),
-            tag::CREATE => Command::Create {
-                storage: StorageId(r.unsigned()?),
-                bytes: r.unsigned()?,
-            },
-            tag::RESIZE => Command::Resize {
-                storage: StorageId(r.unsigned()?),
-                bytes: r.unsigned()?,
-            },
+            tag::CREATE => Command::Create { storage: StorageId(r.unsigned()?), bytes: r.unsigned()? },
+            tag::RESIZE => Command::Resize { storage: StorageId(r.unsigned()?), bytes: r.unsigned()? },
             tag::DEFINE => self.define(r)?,
             tag::FORGET => {
                 let number = r.unsigned32()?;
-                self.defined
-                    .remove(&number)
-                    .ok_or(Malformed::Undefined(number))?;
+                self.defined.remove(&number).ok_or(Malformed::Undefined(number))?;
                 Command::Forget(SignatureId(number))
             }
-            tag::WRITE => Command::Write {
-                view: r.view()?,
-                data: r.bytes()?,
-            },
-            tag::WRITE_BULK => Command::WriteBulk {
-                transfer: TransferId(r.unsigned()?),
-                view: r.view()?,
-                bytes: r.unsigned()?,
-            },
-            tag::READ => Command::Read {
-                request: RequestId(r.unsigned()?),
-                view: r.view()?,
-            },
+            tag::WRITE => Command::Write { view: r.view()?, data: r.bytes()? },
+            tag::WRITE_BULK => {
+                Command::WriteBulk { transfer: TransferId(r.unsigned()?), view: r.view()?, bytes: r.unsigned()? }
+            }
+            tag::READ => Command::Read { request: RequestId(r.unsigned()?), view: r.view()? },
             tag::READ_BULK => Command::ReadBulk {
                 request: RequestId(r.unsigned()?),
                 transfer: TransferId(r.unsigned()?),
@@ -203,10 +176,7 @@ impl Decoder {
             tag::CALL_NOW => call_now(r)?,
             tag::SYNC => Command::Sync(RequestId(r.unsigned()?)),
             tag::MARK => Command::Mark(RequestId(r.unsigned()?)),
-            tag::LABEL => Command::Label {
-                storage: StorageId(r.unsigned()?),
-                name: r.text(MAX_LABEL)?,
-            },
+            tag::LABEL => Command::Label { storage: StorageId(r.unsigned()?), name: r.text(MAX_LABEL)? },
             other => return Err(Malformed::Tag(other)),
         })
     }
@@ -217,11 +187,7 @@ impl Decoder {
         if self.defined.len() >= MAX_SIGNATURES {
             return Err(Malformed::TooManySignatures);
         }
-        if self
-            .defined
-            .insert(number, Places::of(&signature))
-            .is_some()
-        {
+        if self.defined.insert(number, Places::of(&signature)).is_some() {
             return Err(Malformed::Redefined(number));
         }
         Ok(Command::Define(SignatureId(number), Box::new(signature)))
@@ -236,11 +202,7 @@ fn call_now(reader: &mut Reader<'_>) -> Result<Command, Malformed> {
     }
     let mut args = CallArgs::default();
     decode_args(reader, Places::of(&signature), true, &mut args)?;
-    Ok(Command::CallNow {
-        request,
-        signature: Box::new(signature),
-        args,
-    })
+    Ok(Command::CallNow { request, signature: Box::new(signature), args })
 }
 
 fn decode_args(
@@ -253,8 +215,7 @@ fn decode_args(
     args.floats.clear();
     args.scalars.clear();
     for _ in 0..places.tensors {
-        args.views
-            .push((StorageId(reader.unsigned()?), reader.signed()?));
+        args.views.push((StorageId(reader.unsigned()?), reader.signed()?));
     }
     for _ in 0..places.floats {
         args.floats.push(reader.float()?);
@@ -262,16 +223,8 @@ fn decode_args(
     for _ in 0..places.scalars {
         args.scalars.push(reader.array()?);
     }
-    args.random = if places.random {
-        Some((u64::from_le_bytes(reader.array()?), reader.unsigned()?))
-    } else {
-        None
-    };
-    args.first_output = if first_output {
-        Some(StorageId(reader.unsigned()?))
-    } else {
-        None
-    };
+    args.random = if places.random { Some((u64::from_le_bytes(reader.array()?), reader.unsigned()?)) } else { None };
+    args.first_output = if first_output { Some(StorageId(reader.unsigned()?)) } else { None };
     Ok(())
 }
 
@@ -293,11 +246,7 @@ pub fn encode(out: &mut Vec<u8>, command: &Command) {
             writer::view(out, view);
             writer::bytes(out, data);
         }
-        Command::WriteBulk {
-            transfer,
-            view,
-            bytes,
-        } => {
+        Command::WriteBulk { transfer, view, bytes } => {
             pair(out, tag::WRITE_BULK, &[transfer.0]);
             writer::view(out, view);
             writer::unsigned(out, *bytes);
@@ -306,21 +255,12 @@ pub fn encode(out: &mut Vec<u8>, command: &Command) {
             pair(out, tag::READ, &[request.0]);
             writer::view(out, view);
         }
-        Command::ReadBulk {
-            request,
-            transfer,
-            view,
-            bytes,
-        } => {
+        Command::ReadBulk { request, transfer, view, bytes } => {
             pair(out, tag::READ_BULK, &[request.0, transfer.0]);
             writer::view(out, view);
             writer::unsigned(out, *bytes);
         }
-        Command::CallNow {
-            request,
-            signature,
-            args,
-        } => {
+        Command::CallNow { request, signature, args } => {
             pair(out, tag::CALL_NOW, &[request.0]);
             signature::encode(out, signature);
             encode_args(out, args);
@@ -381,8 +321,6 @@ impl Hasher for NumberHasher {
         }
     }
     fn write_u32(&mut self, value: u32) {
-        self.0 = (self.0 ^ u64::from(value))
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(26);
+        self.0 = (self.0 ^ u64::from(value)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
     }
 }

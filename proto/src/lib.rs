@@ -2,8 +2,10 @@
 //!
 //! Owns what is said and in which order. Leaves sockets, time and torch to the SDK and the agent. Invariant: no IO, no clock.
 
+pub mod client;
 pub mod codec;
 pub mod command;
+pub mod history;
 pub mod server;
 pub mod version;
 pub mod violation;

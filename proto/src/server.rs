@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use crate::codec::MAX_BATCH_BYTES;
 use crate::v1::{
-    self, Batch, Ended, Hello, KeepAliveAck, Notice, Received, Welcome, client_frame,
-    hello::Credential, reply, server_frame,
+    self, Batch, Ended, Hello, KeepAliveAck, Notice, Received, Welcome, client_frame, hello::Credential, reply,
+    server_frame,
 };
 use crate::version::{DATA_PROTOCOL, torch_fits};
 use crate::violation::{Refusal, Violation};
@@ -214,10 +214,7 @@ type Step = Result<(Server, Vec<Output>), Violation>;
 impl Server {
     /// Bound to a lease, without a session.
     pub fn new(offer: Offer) -> Self {
-        Server {
-            offer,
-            state: State::Bound,
-        }
+        Server { offer, state: State::Bound }
     }
 
     /// How the session stands.
@@ -225,13 +222,8 @@ impl Server {
         match &self.state {
             State::Bound => Standing::Bound,
             State::Open(session) => match session.link {
-                Link::Connected(_) => Standing::Connected {
-                    heard: session.heard,
-                },
-                Link::Lost(since) => Standing::Disconnected {
-                    heard: session.heard,
-                    since,
-                },
+                Link::Connected(_) => Standing::Connected { heard: session.heard },
+                Link::Lost(since) => Standing::Disconnected { heard: session.heard, since },
             },
             State::Ended { .. } => Standing::Ended,
         }
@@ -259,18 +251,10 @@ impl Server {
     /// [`Violation`]: the client broke the protocol on the session's stream; the lease is to end.
     pub fn step(self, input: Input, now: Duration) -> Step {
         match (self.state, input) {
-            (state, Input::Hello(stream, greeting)) => Ok(greet(
-                Server {
-                    offer: self.offer,
-                    state,
-                },
-                stream,
-                *greeting,
-                now,
-            )),
-            (State::Open(session), Input::Frame(stream, frame))
-                if session.stream() == Some(stream) =>
-            {
+            (state, Input::Hello(stream, greeting)) => {
+                Ok(greet(Server { offer: self.offer, state }, stream, *greeting, now))
+            }
+            (State::Open(session), Input::Frame(stream, frame)) if session.stream() == Some(stream) => {
                 on_frame(self.offer, session, frame, now)
             }
             // A stream that was replaced or refused may still deliver what was on its way.
@@ -283,37 +267,18 @@ impl Server {
                 }
                 stay(self.offer, State::Open(session))
             }
-            (State::Open(session), Input::Taken(incarnation, seq)) => {
-                taken(self.offer, session, incarnation, seq)
-            }
+            (State::Open(session), Input::Taken(incarnation, seq)) => taken(self.offer, session, incarnation, seq),
             (State::Open(session), Input::Reply(incarnation, request, result)) => {
                 answer(self.offer, session, incarnation, (request, result))
             }
             (State::Open(session), Input::Notice(notice)) => {
                 let outputs = session.send(server_frame::Frame::Notice(notice));
-                Ok((
-                    Server {
-                        offer: self.offer,
-                        state: State::Open(session),
-                    },
-                    outputs,
-                ))
+                Ok((Server { offer: self.offer, state: State::Open(session) }, outputs))
             }
-            (State::Open(session), Input::End { reason, message }) => {
-                Ok(end(self.offer, &session, reason, message))
-            }
+            (State::Open(session), Input::End { reason, message }) => Ok(end(self.offer, &session, reason, message)),
             (State::Bound, Input::End { reason, message }) => {
-                let outputs = vec![Output::Ended {
-                    reason: reason.clone(),
-                    message: message.clone(),
-                }];
-                Ok((
-                    Server {
-                        offer: self.offer,
-                        state: State::Ended { reason, message },
-                    },
-                    outputs,
-                ))
+                let outputs = vec![Output::Ended { reason: reason.clone(), message: message.clone() }];
+                Ok((Server { offer: self.offer, state: State::Ended { reason, message } }, outputs))
             }
             (
                 state @ (State::Bound | State::Ended { .. }),
@@ -330,32 +295,21 @@ pub fn violation_frame(violation: &Violation) -> server_frame::Frame {
     if let Violation::Malformed(source) = violation {
         message = format!("{message}: {source}");
     }
-    server_frame::Frame::Ended(Ended {
-        reason: violation.reason().to_owned(),
-        message,
-    })
+    server_frame::Frame::Ended(Ended { reason: violation.reason().to_owned(), message })
 }
 
 fn stay(offer: Offer, state: State) -> Step {
     Ok((Server { offer, state }, Vec::new()))
 }
 
-fn greet(
-    server: Server,
-    stream: StreamId,
-    greeting: Greeting,
-    now: Duration,
-) -> (Server, Vec<Output>) {
+fn greet(server: Server, stream: StreamId, greeting: Greeting, now: Duration) -> (Server, Vec<Output>) {
     let admitted = check(&server, &greeting, now);
     match admitted {
         Ok(Admission::Open) => open(server, stream, greeting, now),
         Ok(Admission::Resume) => resume(server, stream, greeting.hello.replies_seen, now),
         Err(refusal) => {
             let frame = server_frame::Frame::Refused(refusal.frame());
-            (
-                server,
-                vec![Output::Send(stream, frame), Output::Close(stream)],
-            )
+            (server, vec![Output::Send(stream, frame), Output::Close(stream)])
         }
     }
 }
@@ -373,16 +327,10 @@ const ATTACH_AFTER: Duration = Duration::from_secs(10);
 fn check(server: &Server, greeting: &Greeting, now: Duration) -> Result<Admission, Refusal> {
     let hello = &greeting.hello;
     if hello.protocol != DATA_PROTOCOL {
-        return Err(Refusal::ProtocolMismatch {
-            theirs: hello.protocol,
-            ours: DATA_PROTOCOL,
-        });
+        return Err(Refusal::ProtocolMismatch { theirs: hello.protocol, ours: DATA_PROTOCOL });
     }
     if !torch_fits(&hello.torch, &server.offer.torch) {
-        return Err(Refusal::TorchVersionMismatch {
-            theirs: hello.torch.clone(),
-            ours: server.offer.torch.clone(),
-        });
+        return Err(Refusal::TorchVersionMismatch { theirs: hello.torch.clone(), ours: server.offer.torch.clone() });
     }
     let credential = hello.credential.as_ref().ok_or(Refusal::NoCredential)?;
     if let Credential::Resume(resume) = credential {
@@ -391,10 +339,7 @@ fn check(server: &Server, greeting: &Greeting, now: Duration) -> Result<Admissio
     let (id, may_attach) = match &greeting.token {
         Token::Valid { id, attach } => (id, *attach),
         Token::Invalid { reason, message } => {
-            return Err(Refusal::Token {
-                reason: reason.clone(),
-                message: message.clone(),
-            });
+            return Err(Refusal::Token { reason: reason.clone(), message: message.clone() });
         }
         Token::Absent => return Err(Refusal::NoCredential),
     };
@@ -406,43 +351,30 @@ fn check(server: &Server, greeting: &Greeting, now: Duration) -> Result<Admissio
         State::Bound => Ok(Admission::Open),
         State::Open(session) if attach => match session.link {
             Link::Lost(_) => Ok(Admission::Open),
-            Link::Connected(_) if now.saturating_sub(session.heard) > ATTACH_AFTER => {
-                Ok(Admission::Open)
-            }
+            Link::Connected(_) if now.saturating_sub(session.heard) > ATTACH_AFTER => Ok(Admission::Open),
             Link::Connected(_) => Err(Refusal::SessionInUse),
         },
         // The answer to the first Hello may have been lost with its stream: the same token opens again while nothing has happened.
-        State::Open(session) if session.token_id == *id && session.batches.received == 0 => {
-            match session.link {
-                Link::Lost(_) => Ok(Admission::Open),
-                Link::Connected(_) => Err(Refusal::SessionConnected),
-            }
-        }
+        State::Open(session) if session.token_id == *id && session.batches.received == 0 => match session.link {
+            Link::Lost(_) => Ok(Admission::Open),
+            Link::Connected(_) => Err(Refusal::SessionConnected),
+        },
         State::Open(_) => Err(Refusal::SessionOpened),
-        State::Ended { reason, message } => Err(Refusal::LeaseEnded {
-            reason: reason.clone(),
-            message: message.clone(),
-        }),
+        State::Ended { reason, message } => {
+            Err(Refusal::LeaseEnded { reason: reason.clone(), message: message.clone() })
+        }
     }
 }
 
-fn check_resume(
-    server: &Server,
-    resume: &v1::Resume,
-    replies_seen: u64,
-) -> Result<Admission, Refusal> {
+fn check_resume(server: &Server, resume: &v1::Resume, replies_seen: u64) -> Result<Admission, Refusal> {
     match &server.state {
         State::Bound => Err(Refusal::SessionLost),
         State::Ended { reason, message } if resume.lease_uid == server.offer.lease_uid => {
-            Err(Refusal::LeaseEnded {
-                reason: reason.clone(),
-                message: message.clone(),
-            })
+            Err(Refusal::LeaseEnded { reason: reason.clone(), message: message.clone() })
         }
         State::Ended { .. } => Err(Refusal::SessionLost),
         State::Open(session) => {
-            let fits =
-                resume.lease_uid == server.offer.lease_uid && session.secret_fits(&resume.secret);
+            let fits = resume.lease_uid == server.offer.lease_uid && session.secret_fits(&resume.secret);
             if fits && replies_seen <= session.replies.sent() {
                 Ok(Admission::Resume)
             } else {
@@ -452,12 +384,7 @@ fn check_resume(
     }
 }
 
-fn open(
-    server: Server,
-    stream: StreamId,
-    greeting: Greeting,
-    now: Duration,
-) -> (Server, Vec<Output>) {
+fn open(server: Server, stream: StreamId, greeting: Greeting, now: Duration) -> (Server, Vec<Output>) {
     let mut outputs = Vec::new();
     let previous = match &server.state {
         State::Open(session) => {
@@ -483,21 +410,10 @@ fn open(
     let secret = Bytes::copy_from_slice(&session.secret);
     let welcome = welcome(&server.offer, secret, greeting.next_id, 0);
     outputs.push(Output::Send(stream, server_frame::Frame::Welcome(welcome)));
-    (
-        Server {
-            offer: server.offer,
-            state: State::Open(Box::new(session)),
-        },
-        outputs,
-    )
+    (Server { offer: server.offer, state: State::Open(Box::new(session)) }, outputs)
 }
 
-fn resume(
-    server: Server,
-    stream: StreamId,
-    replies_seen: u64,
-    now: Duration,
-) -> (Server, Vec<Output>) {
+fn resume(server: Server, stream: StreamId, replies_seen: u64, now: Duration) -> (Server, Vec<Output>) {
     let State::Open(mut session) = server.state else {
         unreachable!("a resume is admitted only to an open session");
     };
@@ -508,19 +424,8 @@ fn resume(
     session.replies.seen(replies_seen);
     let welcome = welcome(&server.offer, Bytes::new(), 0, session.batches.acknowledged);
     outputs.push(Output::Send(stream, server_frame::Frame::Welcome(welcome)));
-    outputs.extend(
-        session
-            .replies
-            .kept()
-            .map(|reply| Output::Send(stream, server_frame::Frame::Reply(reply.clone()))),
-    );
-    (
-        Server {
-            offer: server.offer,
-            state: State::Open(session),
-        },
-        outputs,
-    )
+    outputs.extend(session.replies.kept().map(|reply| Output::Send(stream, server_frame::Frame::Reply(reply.clone()))));
+    (Server { offer: server.offer, state: State::Open(session) }, outputs)
 }
 
 fn welcome(offer: &Offer, resume_secret: Bytes, next_id: u64, batches_received: u64) -> Welcome {
@@ -539,54 +444,29 @@ fn welcome(offer: &Offer, resume_secret: Bytes, next_id: u64, batches_received: 
     }
 }
 
-fn on_frame(
-    offer: Offer,
-    mut session: Box<Session>,
-    frame: client_frame::Frame,
-    now: Duration,
-) -> Step {
+fn on_frame(offer: Offer, mut session: Box<Session>, frame: client_frame::Frame, now: Duration) -> Step {
     session.heard = now;
     let outputs = match frame {
-        client_frame::Frame::Batch(batch) => {
-            session.batch(batch, offer.max_unacknowledged_bytes)?
-        }
+        client_frame::Frame::Batch(batch) => session.batch(batch, offer.max_unacknowledged_bytes)?,
         client_frame::Frame::KeepAlive(keep_alive) => {
             let mut outputs = session.acknowledge();
-            outputs.extend(
-                session.send(server_frame::Frame::KeepAliveAck(KeepAliveAck {
-                    nonce: keep_alive.nonce,
-                })),
-            );
+            outputs.extend(session.send(server_frame::Frame::KeepAliveAck(KeepAliveAck { nonce: keep_alive.nonce })));
             outputs
         }
         client_frame::Frame::RepliesSeen(seen) => {
             if seen.seq > session.replies.sent() {
-                return Err(Violation::RepliesSeenAhead {
-                    sent: session.replies.sent(),
-                    got: seen.seq,
-                });
+                return Err(Violation::RepliesSeenAhead { sent: session.replies.sent(), got: seen.seq });
             }
             session.replies.seen(seen.seq);
             Vec::new()
         }
         client_frame::Frame::TransferDone(done) => vec![Output::TransferDone(done.transfer)],
         client_frame::Frame::Goodbye(_) => {
-            return Ok(end(
-                offer,
-                &session,
-                "Goodbye".to_owned(),
-                "released by its holder".to_owned(),
-            ));
+            return Ok(end(offer, &session, "Goodbye".to_owned(), "released by its holder".to_owned()));
         }
         client_frame::Frame::Hello(_) => return Err(Violation::HelloTwice),
     };
-    Ok((
-        Server {
-            offer,
-            state: State::Open(session),
-        },
-        outputs,
-    ))
+    Ok((Server { offer, state: State::Open(session) }, outputs))
 }
 
 fn taken(offer: Offer, mut session: Box<Session>, incarnation: Incarnation, seq: u64) -> Step {
@@ -597,53 +477,24 @@ fn taken(offer: Offer, mut session: Box<Session>, incarnation: Incarnation, seq:
             outputs = session.acknowledge();
         }
     }
-    Ok((
-        Server {
-            offer,
-            state: State::Open(session),
-        },
-        outputs,
-    ))
+    Ok((Server { offer, state: State::Open(session) }, outputs))
 }
 
-fn answer(
-    offer: Offer,
-    mut session: Box<Session>,
-    incarnation: Incarnation,
-    answer: (u64, reply::Result),
-) -> Step {
+fn answer(offer: Offer, mut session: Box<Session>, incarnation: Incarnation, answer: (u64, reply::Result)) -> Step {
     let mut outputs = Vec::new();
     if incarnation == session.incarnation {
         let reply = session.replies.keep(answer.0, answer.1)?;
         outputs = session.send(server_frame::Frame::Reply(reply));
     }
-    Ok((
-        Server {
-            offer,
-            state: State::Open(session),
-        },
-        outputs,
-    ))
+    Ok((Server { offer, state: State::Open(session) }, outputs))
 }
 
 fn end(offer: Offer, session: &Session, reason: String, message: String) -> (Server, Vec<Output>) {
-    let frame = server_frame::Frame::Ended(Ended {
-        reason: reason.clone(),
-        message: message.clone(),
-    });
+    let frame = server_frame::Frame::Ended(Ended { reason: reason.clone(), message: message.clone() });
     let mut outputs = session.send(frame);
     outputs.extend(session.stream().map(Output::Close));
-    outputs.push(Output::Ended {
-        reason: reason.clone(),
-        message: message.clone(),
-    });
-    (
-        Server {
-            offer,
-            state: State::Ended { reason, message },
-        },
-        outputs,
-    )
+    outputs.push(Output::Ended { reason: reason.clone(), message: message.clone() });
+    (Server { offer, state: State::Ended { reason, message } }, outputs)
 }
 
 impl Session {
@@ -655,28 +506,18 @@ impl Session {
     }
 
     fn send(&self, frame: server_frame::Frame) -> Vec<Output> {
-        self.stream()
-            .map(|stream| Output::Send(stream, frame))
-            .into_iter()
-            .collect()
+        self.stream().map(|stream| Output::Send(stream, frame)).into_iter().collect()
     }
 
     fn secret_fits(&self, secret: &[u8]) -> bool {
         secret.len() == self.secret.len()
-            && secret
-                .iter()
-                .zip(self.secret)
-                .fold(0u8, |differs, (theirs, ours)| differs | (theirs ^ ours))
-                == 0
+            && secret.iter().zip(self.secret).fold(0u8, |differs, (theirs, ours)| differs | (theirs ^ ours)) == 0
     }
 
     fn batch(&mut self, batch: Batch, allowed: u64) -> Result<Vec<Output>, Violation> {
         let expected = self.batches.received + 1;
         if batch.seq > expected {
-            return Err(Violation::BatchGap {
-                expected,
-                got: batch.seq,
-            });
+            return Err(Violation::BatchGap { expected, got: batch.seq });
         }
         if batch.seq < expected {
             return Ok(Vec::new());
@@ -687,16 +528,9 @@ impl Session {
         self.batches.receive(batch.commands.len() as u64);
         // The batch that crosses the line was allowed when the client began to send it.
         if self.batches.waiting_bytes > allowed.saturating_add(MAX_BATCH_BYTES as u64) {
-            return Err(Violation::WindowExceeded {
-                held: self.batches.waiting_bytes,
-                allowed,
-            });
+            return Err(Violation::WindowExceeded { held: self.batches.waiting_bytes, allowed });
         }
-        Ok(vec![Output::Run {
-            incarnation: self.incarnation,
-            seq: batch.seq,
-            commands: batch.commands,
-        }])
+        Ok(vec![Output::Run { incarnation: self.incarnation, seq: batch.seq, commands: batch.commands }])
     }
 
     /// Received, if there is something new to say.
@@ -704,9 +538,7 @@ impl Session {
         if !self.batches.say() {
             return Vec::new();
         }
-        self.send(server_frame::Frame::Received(Received {
-            seq: self.batches.acknowledged,
-        }))
+        self.send(server_frame::Frame::Received(Received { seq: self.batches.acknowledged }))
     }
 }
 
@@ -719,10 +551,7 @@ impl Batches {
 
     fn take(&mut self, seq: u64) {
         while self.taken < seq.min(self.received) {
-            let bytes = self
-                .waiting
-                .pop_front()
-                .expect("a batch received and not taken waits");
+            let bytes = self.waiting.pop_front().expect("a batch received and not taken waits");
             self.taken += 1;
             self.waiting_bytes -= bytes;
             self.unsaid_bytes += bytes;

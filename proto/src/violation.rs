@@ -123,9 +123,7 @@ impl From<Malformed> for Violation {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Another protocol number.
-    #[error(
-        "this SDK speaks protocol {theirs}, the executor {ours}: install torch-remote of the executor's version"
-    )]
+    #[error("this SDK speaks protocol {theirs}, the executor {ours}: install torch-remote of the executor's version")]
     ProtocolMismatch {
         /// The client's.
         theirs: u32,
@@ -133,9 +131,7 @@ pub enum Refusal {
         ours: u32,
     },
     /// Another minor version of torch.
-    #[error(
-        "torch {theirs} here and {ours} on the machine differ in more than the patch: install torch {ours}"
-    )]
+    #[error("torch {theirs} here and {ours} on the machine differ in more than the patch: install torch {ours}")]
     TorchVersionMismatch {
         /// The client's.
         theirs: String,
@@ -157,9 +153,7 @@ pub enum Refusal {
     #[error("the lease's session was opened already: a token opens it once")]
     SessionOpened,
     /// Opened by the same token a moment ago, and its stream is not lost yet.
-    #[error(
-        "the session of this token is connected: it can be opened again only when that connection is lost"
-    )]
+    #[error("the session of this token is connected: it can be opened again only when that connection is lost")]
     SessionConnected,
     /// Attach while the other process is there.
     #[error("another process uses the lease's session: stop it, or release the lease there")]
@@ -168,9 +162,7 @@ pub enum Refusal {
     #[error("the token does not allow to take the session over")]
     AttachNotAllowed,
     /// Resume of another lease, or with a wrong or replaced secret.
-    #[error(
-        "the session to resume does not exist here: its lease has ended, or another process took it over"
-    )]
+    #[error("the session to resume does not exist here: its lease has ended, or another process took it over")]
     SessionLost,
     /// The lease is over.
     #[error("the lease has ended ({reason}): {message}")]

@@ -64,11 +64,7 @@ impl<'a> Reader<'a> {
             }
             value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
-                return if byte == 0 {
-                    Err(Malformed::Overlong)
-                } else {
-                    Ok(value)
-                };
+                return if byte == 0 { Err(Malformed::Overlong) } else { Ok(value) };
             }
         }
         Err(Malformed::Overflow)
@@ -96,11 +92,7 @@ impl<'a> Reader<'a> {
     /// `N` bytes.
     #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let slice = self
-            .whole
-            .get(self.at..)
-            .and_then(|rest| rest.first_chunk::<N>())
-            .ok_or(Malformed::Truncated)?;
+        let slice = self.whole.get(self.at..).and_then(|rest| rest.first_chunk::<N>()).ok_or(Malformed::Truncated)?;
         self.at += N;
         Ok(*slice)
     }
@@ -128,9 +120,7 @@ impl<'a> Reader<'a> {
         if raw.len() > most {
             return Err(Malformed::Count(raw.len() as u64));
         }
-        std::str::from_utf8(&raw)
-            .map(str::to_owned)
-            .map_err(|_| Malformed::Text)
+        std::str::from_utf8(&raw).map(str::to_owned).map_err(|_| Malformed::Text)
     }
 
     /// `list<s>`.
@@ -159,23 +149,12 @@ impl<'a> Reader<'a> {
         if sizes.iter().any(|size| *size < 0) {
             return Err(Malformed::NegativeSize);
         }
-        let strides = (0..sizes.len())
-            .map(|_| self.signed())
-            .collect::<Result<_, _>>()?;
-        Ok(TensorMeta {
-            dtype,
-            flags,
-            sizes,
-            strides,
-        })
+        let strides = (0..sizes.len()).map(|_| self.signed()).collect::<Result<_, _>>()?;
+        Ok(TensorMeta { dtype, flags, sizes, strides })
     }
 
     /// `view`.
     pub fn view(&mut self) -> Result<View, Malformed> {
-        Ok(View {
-            storage: StorageId(self.unsigned()?),
-            offset: self.signed()?,
-            meta: self.meta()?,
-        })
+        Ok(View { storage: StorageId(self.unsigned()?), offset: self.signed()?, meta: self.meta()? })
     }
 }

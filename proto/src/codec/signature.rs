@@ -27,10 +27,7 @@ pub struct Places {
 impl Places {
     /// Counts over the arguments in order, lists included.
     pub fn of(signature: &Signature) -> Places {
-        let mut places = Places {
-            random: signature.random,
-            ..Places::default()
-        };
+        let mut places = Places { random: signature.random, ..Places::default() };
         for arg in &signature.args {
             places.add(arg);
         }
@@ -171,20 +168,8 @@ pub fn decode(reader: &mut Reader<'_>) -> Result<Signature, Malformed> {
     let overload = reader.text(MAX_NAME)?;
     let args = list(reader, |reader| decode_arg(reader, false))?;
     let outputs = list(reader, |reader| decode_output(reader, false))?;
-    let resized = list(reader, |reader| {
-        Ok(Resized {
-            slot: reader.unsigned32()?,
-            meta: reader.meta()?,
-        })
-    })?;
-    let signature = Signature {
-        name,
-        overload,
-        args,
-        outputs,
-        resized,
-        random: reader.boolean()?,
-    };
+    let resized = list(reader, |reader| Ok(Resized { slot: reader.unsigned32()?, meta: reader.meta()? }))?;
+    let signature = Signature { name, overload, args, outputs, resized, random: reader.boolean()? };
     check(&signature)?;
     Ok(signature)
 }
@@ -225,15 +210,8 @@ fn decode_arg(reader: &mut Reader<'_>, inside_list: bool) -> Result<Arg, Malform
 
 fn decode_output(reader: &mut Reader<'_>, inside_list: bool) -> Result<Output, Malformed> {
     Ok(match reader.byte()? {
-        0 => Output::Fresh {
-            bytes: reader.unsigned()?,
-            meta: reader.meta()?,
-        },
-        1 => Output::Alias {
-            slot: reader.unsigned32()?,
-            offset: reader.signed()?,
-            meta: reader.meta()?,
-        },
+        0 => Output::Fresh { bytes: reader.unsigned()?, meta: reader.meta()? },
+        1 => Output::Alias { slot: reader.unsigned32()?, offset: reader.signed()?, meta: reader.meta()? },
         2 => Output::Argument(reader.unsigned32()?),
         3 => Output::Undefined,
         4 if !inside_list => Output::List(list(reader, |reader| decode_output(reader, true))?),
@@ -247,21 +225,14 @@ fn check(signature: &Signature) -> Result<(), Malformed> {
     if slots.into_iter().any(|slot| slot >= tensors) {
         return Err(Malformed::Slot);
     }
-    signature
-        .outputs
-        .iter()
-        .try_for_each(|output| check_output(output, tensors, signature.args.len()))
+    signature.outputs.iter().try_for_each(|output| check_output(output, tensors, signature.args.len()))
 }
 
 fn check_output(output: &Output, tensors: u32, args: usize) -> Result<(), Malformed> {
     match output {
         Output::Alias { slot, .. } if *slot >= tensors => Err(Malformed::Slot),
         Output::Argument(position) if *position as usize >= args => Err(Malformed::Slot),
-        Output::List(items) => items
-            .iter()
-            .try_for_each(|item| check_output(item, tensors, args)),
-        Output::Fresh { .. } | Output::Alias { .. } | Output::Argument(_) | Output::Undefined => {
-            Ok(())
-        }
+        Output::List(items) => items.iter().try_for_each(|item| check_output(item, tensors, args)),
+        Output::Fresh { .. } | Output::Alias { .. } | Output::Argument(_) | Output::Undefined => Ok(()),
     }
 }

@@ -66,12 +66,7 @@ pub fn meta_parts(out: &mut Vec<u8>, kind: (u8, u8), sizes: &[i64], strides: &[i
 
 /// `meta`.
 pub fn meta(out: &mut Vec<u8>, value: &TensorMeta) {
-    meta_parts(
-        out,
-        (value.dtype, value.flags),
-        &value.sizes,
-        &value.strides,
-    );
+    meta_parts(out, (value.dtype, value.flags), &value.sizes, &value.strides);
 }
 
 /// `view`.

@@ -27,11 +27,7 @@ impl Replies {
             return Err(Violation::RepliesNotSeen(self.kept.len()));
         }
         self.sent += 1;
-        let reply = Reply {
-            seq: self.sent,
-            request,
-            result: Some(result),
-        };
+        let reply = Reply { seq: self.sent, request, result: Some(result) };
         self.kept.push_back(reply.clone());
         Ok(reply)
     }

@@ -17,21 +17,14 @@ fn whole_batch() -> Vec<u8> {
 
 fn encode_all(commands: &[Command]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    commands
-        .iter()
-        .for_each(|command| codec::encode(&mut bytes, command));
+    commands.iter().for_each(|command| codec::encode(&mut bytes, command));
     bytes
 }
 
 #[test]
 fn every_command_decodes_to_itself() {
-    let commands: Vec<Command> = samples::commands()
-        .into_iter()
-        .map(|(_, command)| command)
-        .collect();
-    let decoded = Decoder::new()
-        .all(&Bytes::from(encode_all(&commands)))
-        .expect("what was encoded decodes");
+    let commands: Vec<Command> = samples::commands().into_iter().map(|(_, command)| command).collect();
+    let decoded = Decoder::new().all(&Bytes::from(encode_all(&commands))).expect("what was encoded decodes");
     assert_eq!(decoded, commands);
 }
 
@@ -54,21 +47,10 @@ fn a_batch_cut_anywhere_inside_a_command_is_refused() {
 fn the_dictionary_of_signatures_is_kept_strictly() {
     let define = encode_all(&[samples::commands().remove(0).1]);
     let mut decoder = Decoder::new();
-    decoder
-        .all(&Bytes::from(define.clone()))
-        .expect("a first definition");
-    assert_eq!(
-        decoder.all(&Bytes::from(define)),
-        Err(Malformed::Redefined(300))
-    );
-    assert_eq!(
-        decoder.all(&Bytes::from_static(&[1, 7])),
-        Err(Malformed::Undefined(7))
-    );
-    assert_eq!(
-        decoder.all(&Bytes::from_static(&[6, 7])),
-        Err(Malformed::Undefined(7))
-    );
+    decoder.all(&Bytes::from(define.clone())).expect("a first definition");
+    assert_eq!(decoder.all(&Bytes::from(define)), Err(Malformed::Redefined(300)));
+    assert_eq!(decoder.all(&Bytes::from_static(&[1, 7])), Err(Malformed::Undefined(7)));
+    assert_eq!(decoder.all(&Bytes::from_static(&[6, 7])), Err(Malformed::Undefined(7)));
 }
 
 #[test]
@@ -77,24 +59,14 @@ fn integers_have_one_form() {
     assert_eq!(free(&[0x80, 0x00]), Err(Malformed::Overlong));
     assert_eq!(free(&[0xff; 11]), Err(Malformed::Overflow));
     assert!(free(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]).is_ok());
-    assert_eq!(
-        free(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]),
-        Err(Malformed::Overflow)
-    );
+    assert_eq!(free(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]), Err(Malformed::Overflow));
 }
 
 #[test]
 fn a_count_above_what_is_left_allocates_nothing() {
     // Read, request 0, storage 0, offset 0, dtype, flags, then 2^60 sizes.
-    let bytes = [
-        &[9u8, 0, 0, 0, 6, 0][..],
-        &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10],
-    ]
-    .concat();
-    assert_eq!(
-        Decoder::new().all(&Bytes::from(bytes)),
-        Err(Malformed::Count(1 << 60))
-    );
+    let bytes = [&[9u8, 0, 0, 0, 6, 0][..], &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10]].concat();
+    assert_eq!(Decoder::new().all(&Bytes::from(bytes)), Err(Malformed::Count(1 << 60)));
 }
 
 proptest! {

@@ -21,30 +21,19 @@ fn the_bytes_of_every_command_are_those_of_the_golden_file() {
 fn the_bytes_of_every_frame_are_those_of_the_golden_file() {
     let mut text = String::new();
     for (name, frame) in samples::client_frames() {
-        text += &format!(
-            "client {name} {}\n",
-            hex::encode(v1::ClientFrame { frame: Some(frame) }.encode_to_vec())
-        );
+        text += &format!("client {name} {}\n", hex::encode(v1::ClientFrame { frame: Some(frame) }.encode_to_vec()));
     }
     for (name, frame) in samples::server_frames() {
-        text += &format!(
-            "server {name} {}\n",
-            hex::encode(v1::ServerFrame { frame: Some(frame) }.encode_to_vec())
-        );
+        text += &format!("server {name} {}\n", hex::encode(v1::ServerFrame { frame: Some(frame) }.encode_to_vec()));
     }
     compare("frames.txt", &text);
 }
 
 fn compare(file: &str, text: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(file);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, text).expect("the golden folder is writable");
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(
-        golden, text,
-        "{file} differs: if this is meant, run with BLESS=1 and raise the protocol number"
-    );
+    assert_eq!(golden, text, "{file} differs: if this is meant, run with BLESS=1 and raise the protocol number");
 }

@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use torch_remote_proto::command::{
-    Arg, CallArgs, Command, Output, RequestId, Resized, Signature, SignatureId, StorageId,
-    TensorMeta, TransferId, View,
+    Arg, CallArgs, Command, Output, RequestId, Resized, Signature, SignatureId, StorageId, TensorMeta, TransferId, View,
 };
 use torch_remote_proto::v1;
 
@@ -14,20 +13,11 @@ pub fn meta(sizes: &[i64]) -> TensorMeta {
         *place = stride;
         stride *= size.max(&1);
     }
-    TensorMeta {
-        dtype: 6,
-        flags: 0,
-        sizes: sizes.to_vec(),
-        strides,
-    }
+    TensorMeta { dtype: 6, flags: 0, sizes: sizes.to_vec(), strides }
 }
 
 pub fn view(storage: u64) -> View {
-    View {
-        storage: StorageId(storage),
-        offset: 3,
-        meta: meta(&[2, 3]),
-    }
+    View { storage: StorageId(storage), offset: 3, meta: meta(&[2, 3]) }
 }
 
 /// Every kind of argument and output.
@@ -37,10 +27,7 @@ pub fn signature() -> Signature {
         overload: "out".to_owned(),
         args: vec![
             Arg::None,
-            Arg::Tensor(TensorMeta {
-                flags: 7,
-                ..meta(&[4, 1])
-            }),
+            Arg::Tensor(TensorMeta { flags: 7, ..meta(&[4, 1]) }),
             Arg::CpuScalar(7),
             Arg::Int(-5),
             Arg::Bool(true),
@@ -54,39 +41,16 @@ pub fn signature() -> Signature {
             Arg::Device,
             Arg::CpuDevice,
             Arg::Generator,
-            Arg::List(vec![
-                Arg::None,
-                Arg::Tensor(meta(&[])),
-                Arg::Int(1),
-                Arg::Bool(false),
-                Arg::Float,
-                Arg::Complex,
-            ]),
+            Arg::List(vec![Arg::None, Arg::Tensor(meta(&[])), Arg::Int(1), Arg::Bool(false), Arg::Float, Arg::Complex]),
         ],
         outputs: vec![
-            Output::Fresh {
-                bytes: 300,
-                meta: meta(&[75]),
-            },
-            Output::Alias {
-                slot: 1,
-                offset: -1,
-                meta: meta(&[1]),
-            },
+            Output::Fresh { bytes: 300, meta: meta(&[75]) },
+            Output::Alias { slot: 1, offset: -1, meta: meta(&[1]) },
             Output::Argument(1),
             Output::Undefined,
-            Output::List(vec![
-                Output::Fresh {
-                    bytes: 4,
-                    meta: meta(&[1]),
-                },
-                Output::Undefined,
-            ]),
+            Output::List(vec![Output::Fresh { bytes: 4, meta: meta(&[1]) }, Output::Undefined]),
         ],
-        resized: vec![Resized {
-            slot: 0,
-            meta: meta(&[8]),
-        }],
+        resized: vec![Resized { slot: 0, meta: meta(&[8]) }],
         random: false,
     }
 }
@@ -103,87 +67,26 @@ pub fn args() -> CallArgs {
 
 /// Every command, in an order that a stream may have.
 pub fn commands() -> Vec<(&'static str, Command)> {
-    let now = Signature {
-        outputs: Vec::new(),
-        ..signature()
-    };
+    let now = Signature { outputs: Vec::new(), ..signature() };
     let data = Bytes::from_static(&[1, 2, 3, 4, 5, 6]);
     vec![
-        (
-            "define",
-            Command::Define(SignatureId(300), Box::new(signature())),
-        ),
-        (
-            "call",
-            Command::Call {
-                signature: SignatureId(300),
-                args: args(),
-            },
-        ),
+        ("define", Command::Define(SignatureId(300), Box::new(signature()))),
+        ("call", Command::Call { signature: SignatureId(300), args: args() }),
         ("forget", Command::Forget(SignatureId(300))),
         ("free", Command::Free(StorageId(u64::MAX))),
-        (
-            "create",
-            Command::Create {
-                storage: StorageId(1),
-                bytes: 4096,
-            },
-        ),
-        (
-            "resize",
-            Command::Resize {
-                storage: StorageId(1),
-                bytes: 0,
-            },
-        ),
-        (
-            "write",
-            Command::Write {
-                view: view(1),
-                data,
-            },
-        ),
-        (
-            "write_bulk",
-            Command::WriteBulk {
-                transfer: TransferId(9),
-                view: view(1),
-                bytes: 1 << 33,
-            },
-        ),
-        (
-            "read",
-            Command::Read {
-                request: RequestId(1),
-                view: view(2),
-            },
-        ),
+        ("create", Command::Create { storage: StorageId(1), bytes: 4096 }),
+        ("resize", Command::Resize { storage: StorageId(1), bytes: 0 }),
+        ("write", Command::Write { view: view(1), data }),
+        ("write_bulk", Command::WriteBulk { transfer: TransferId(9), view: view(1), bytes: 1 << 33 }),
+        ("read", Command::Read { request: RequestId(1), view: view(2) }),
         (
             "read_bulk",
-            Command::ReadBulk {
-                request: RequestId(2),
-                transfer: TransferId(3),
-                view: view(2),
-                bytes: 1 << 20,
-            },
+            Command::ReadBulk { request: RequestId(2), transfer: TransferId(3), view: view(2), bytes: 1 << 20 },
         ),
-        (
-            "call_now",
-            Command::CallNow {
-                request: RequestId(4),
-                signature: Box::new(now),
-                args: args(),
-            },
-        ),
+        ("call_now", Command::CallNow { request: RequestId(4), signature: Box::new(now), args: args() }),
         ("sync", Command::Sync(RequestId(5))),
         ("mark", Command::Mark(RequestId(6))),
-        (
-            "label",
-            Command::Label {
-                storage: StorageId(1),
-                name: "weights α".to_owned(),
-            },
-        ),
+        ("label", Command::Label { storage: StorageId(1), name: "weights α".to_owned() }),
     ]
 }
 
@@ -198,39 +101,15 @@ pub fn client_frames() -> Vec<(&'static str, v1::client_frame::Frame)> {
         credential: Some(credential),
         replies_seen: 4,
     };
-    let resume = v1::Resume {
-        lease_uid: "uid".to_owned(),
-        secret: Bytes::from_static(&[7; 32]),
-    };
+    let resume = v1::Resume { lease_uid: "uid".to_owned(), secret: Bytes::from_static(&[7; 32]) };
     vec![
-        (
-            "hello_token",
-            Frame::Hello(hello(Credential::Token("a.b.c".to_owned()))),
-        ),
-        (
-            "hello_resume",
-            Frame::Hello(hello(Credential::Resume(resume))),
-        ),
-        (
-            "hello_attach",
-            Frame::Hello(hello(Credential::Attach("a.b.c".to_owned()))),
-        ),
-        (
-            "batch",
-            Frame::Batch(v1::Batch {
-                seq: 9,
-                commands: Bytes::from_static(&[2, 1]),
-            }),
-        ),
-        (
-            "replies_seen",
-            Frame::RepliesSeen(v1::RepliesSeen { seq: 3 }),
-        ),
+        ("hello_token", Frame::Hello(hello(Credential::Token("a.b.c".to_owned())))),
+        ("hello_resume", Frame::Hello(hello(Credential::Resume(resume)))),
+        ("hello_attach", Frame::Hello(hello(Credential::Attach("a.b.c".to_owned())))),
+        ("batch", Frame::Batch(v1::Batch { seq: 9, commands: Bytes::from_static(&[2, 1]) })),
+        ("replies_seen", Frame::RepliesSeen(v1::RepliesSeen { seq: 3 })),
         ("keep_alive", Frame::KeepAlive(v1::KeepAlive { nonce: 5 })),
-        (
-            "transfer_done",
-            Frame::TransferDone(v1::TransferDone { transfer: 6 }),
-        ),
+        ("transfer_done", Frame::TransferDone(v1::TransferDone { transfer: 6 })),
         ("goodbye", Frame::Goodbye(v1::Goodbye {})),
     ]
 }
@@ -256,49 +135,16 @@ pub fn server_frames() -> Vec<(&'static str, v1::server_frame::Frame)> {
         ("welcome", Frame::Welcome(welcome)),
         (
             "refused",
-            Frame::Refused(v1::Refused {
-                reason: text("TokenExpired"),
-                message: text("why"),
-                retry_after_ms: 500,
-            }),
+            Frame::Refused(v1::Refused { reason: text("TokenExpired"), message: text("why"), retry_after_ms: 500 }),
         ),
         ("received", Frame::Received(v1::Received { seq: 8 })),
-        (
-            "keep_alive_ack",
-            Frame::KeepAliveAck(v1::KeepAliveAck { nonce: 5 }),
-        ),
-        (
-            "notice",
-            Frame::Notice(v1::Notice {
-                reason: text("Idle"),
-                message: text("soon"),
-                deadline_ms: 60_000,
-            }),
-        ),
-        (
-            "ended",
-            Frame::Ended(v1::Ended {
-                reason: text("Expired"),
-                message: text("over"),
-            }),
-        ),
-        (
-            "transfer_ack",
-            Frame::TransferAck(v1::TransferAck {
-                transfer: 6,
-                received: 1 << 20,
-            }),
-        ),
+        ("keep_alive_ack", Frame::KeepAliveAck(v1::KeepAliveAck { nonce: 5 })),
+        ("notice", Frame::Notice(v1::Notice { reason: text("Idle"), message: text("soon"), deadline_ms: 60_000 })),
+        ("ended", Frame::Ended(v1::Ended { reason: text("Expired"), message: text("over") })),
+        ("transfer_ack", Frame::TransferAck(v1::TransferAck { transfer: 6, received: 1 << 20 })),
     ];
     for (name, result) in replies() {
-        frames.push((
-            name,
-            Frame::Reply(v1::Reply {
-                seq: 2,
-                request: 1,
-                result: Some(result),
-            }),
-        ));
+        frames.push((name, Frame::Reply(v1::Reply { seq: 2, request: 1, result: Some(result) })));
     }
     frames
 }
@@ -324,48 +170,22 @@ fn replies() -> Vec<(&'static str, v1::reply::Result)> {
     let kinds = vec![
         Kind::None(true),
         Kind::Tensor(tensor.clone()),
-        Kind::Tensors(v1::TensorValues {
-            tensors: vec![tensor],
-        }),
+        Kind::Tensors(v1::TensorValues { tensors: vec![tensor] }),
         Kind::Integer(-3),
         Kind::Float(0.5),
         Kind::Boolean(true),
         Kind::Text("t".to_owned()),
-        Kind::Integers(v1::Integers {
-            values: vec![1, -1],
-        }),
+        Kind::Integers(v1::Integers { values: vec![1, -1] }),
         Kind::Argument(2),
         Kind::Complex(v1::Complex { re: 1.0, im: -1.0 }),
     ];
-    let resized = vec![v1::ResizedArgument {
-        slot: 1,
-        sizes: vec![3],
-        strides: vec![1],
-        storage_bytes: 12,
-    }];
-    let values = kinds
-        .into_iter()
-        .map(|kind| v1::Value { kind: Some(kind) })
-        .collect();
+    let resized = vec![v1::ResizedArgument { slot: 1, sizes: vec![3], strides: vec![1], storage_bytes: 12 }];
+    let values = kinds.into_iter().map(|kind| v1::Value { kind: Some(kind) }).collect();
     vec![
         ("reply_data", Result::Data(Bytes::from_static(&[1, 2, 3]))),
         ("reply_failure", Result::Failure(failure)),
-        (
-            "reply_results",
-            Result::Results(v1::Results { values, resized }),
-        ),
-        (
-            "reply_done",
-            Result::Done(v1::Done {
-                executor_ns: 1_000_000,
-            }),
-        ),
-        (
-            "reply_staged",
-            Result::Staged(v1::Staged {
-                transfer: 3,
-                bytes: 1 << 20,
-            }),
-        ),
+        ("reply_results", Result::Results(v1::Results { values, resized })),
+        ("reply_done", Result::Done(v1::Done { executor_ns: 1_000_000 })),
+        ("reply_staged", Result::Staged(v1::Staged { transfer: 3, bytes: 1 << 20 })),
     ]
 }
