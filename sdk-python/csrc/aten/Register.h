@@ -1,0 +1,9 @@
+// Gives the operators of PyTorch to the remote device.
+#pragma once
+
+namespace remote {
+
+// Once, at import.
+void register_operators();
+
+} // namespace remote
