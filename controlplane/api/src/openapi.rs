@@ -94,12 +94,22 @@ fn version_kind(kind: &Kind, name: &str) -> Value {
 
 fn object(kind: &Kind) -> Value {
     let mut schema = kind.schema.clone();
-    schema["properties"]["metadata"] = json!({
-        "description": "Name, labels and what the server keeps about the object.",
-        "allOf": [reference(&format!("{META}.ObjectMeta"))],
-    });
+    publish(&mut schema);
+    schema["properties"]["metadata"] = json!({"allOf": [reference(&format!("{META}.ObjectMeta"))]});
     schema["x-kubernetes-group-version-kind"] = json!([version_kind(kind, kind.kind)]);
     schema
+}
+
+/// Quantities are shown as text, as Kubernetes shows its own: `explain` would call what may be integer or text an Object.
+fn publish(schema: &mut Value) {
+    if schema.get("format").is_some_and(|format| format == "quantity") {
+        schema["type"] = "string".into();
+    }
+    match schema {
+        Value::Object(object) => object.values_mut().for_each(publish),
+        Value::Array(list) => list.iter_mut().for_each(publish),
+        _ => {}
+    }
 }
 
 fn list(kind: &Kind) -> Value {

@@ -28,9 +28,6 @@ pub struct TensorStatus {
     /// Shape of what the operator made.
     #[serde(default)]
     pub shape: Vec<i64>,
-    /// Shape as text, such as [64, 10].
-    #[serde(default)]
-    pub size: String,
     /// Element type, such as float32.
     pub dtype: String,
     /// Bytes it takes on the device.

@@ -79,6 +79,12 @@ fn bytes(value: &Value) -> String {
     }
 }
 
+/// `[64, 10]`, as PyTorch writes it.
+fn shape(value: &Value) -> String {
+    let sizes: Vec<String> = value.as_array().into_iter().flatten().map(ToString::to_string).collect();
+    format!("[{}]", sizes.join(", "))
+}
+
 fn provider() -> Kind {
     Kind {
         namespaced: false,
@@ -89,7 +95,7 @@ fn provider() -> Kind {
             Column::text("Phase", "The provider in one word.", ".status.phase"),
             Column::text("Ready", "Whether machines can be made.", READY),
             Column::text("Machines", "Machines there are.", ".status.machines").integer(),
-            Column::text("PerHour", "What they cost per hour together.", ".status.perHour"),
+            Column::text("Per-Hour", "What they cost per hour together.", ".status.perHour"),
             Column::text("Currency", "Currency of its prices.", ".spec.currency").wide(),
             Column::text("Message", "Why it is or is not Ready.", r#".status.conditions[?(@.type=="Ready")].message"#)
                 .wide(),
@@ -264,7 +270,8 @@ fn tensor() -> Kind {
             Column::name(),
             Column::text("Lease", "Lease it lives in.", ".status.lease"),
             Column::text("Made-By", "Operator that made it, or the name given by keep.", ".status.label"),
-            Column::text("Shape", "Shape of what the operator made.", ".status.size"),
+            Column::text("Shape", "Shape of what the operator made.", "")
+                .of(Cell::Made(|tensor| shape(&tensor["status"]["shape"]))),
             Column::text("DType", "Element type.", ".status.dtype"),
             Column::text("Size", "Bytes it takes on the device.", "")
                 .of(Cell::Made(|tensor| bytes(&tensor["status"]["bytes"]))),

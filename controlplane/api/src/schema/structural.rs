@@ -20,7 +20,7 @@ pub fn structural<T: JsonSchema>() -> Value {
 }
 
 /// The schema of a whole object of a kind: apiVersion, kind and metadata, and the properties of `parts` (name, schema, required).
-/// Nothing below `status` is defaulted.
+/// A `spec` that is not required is empty by default. Nothing below `status` is defaulted.
 pub fn object_schema(description: &str, parts: Vec<(&str, Value, bool)>) -> Value {
     let mut properties = Map::new();
     properties.insert("apiVersion".into(), json!({"type": "string", "description": "Group and version of the kind."}));
@@ -33,6 +33,8 @@ pub fn object_schema(description: &str, parts: Vec<(&str, Value, bool)>) -> Valu
         }
         if needed {
             required.push(name.to_owned());
+        } else if name == "spec" {
+            schema["default"] = json!({});
         }
         properties.insert(name.to_owned(), schema);
     }
@@ -43,7 +45,7 @@ pub fn object_schema(description: &str, parts: Vec<(&str, Value, bool)>) -> Valu
     schema
 }
 
-/// Removes defaults, and takes the fields that had one out of nothing: they were not required.
+/// Removes defaults; a field that had one is still not required.
 fn drop_defaults(schema: &mut Value) {
     if let Some(object) = schema.as_object_mut() {
         object.remove("default");

@@ -1,0 +1,77 @@
+//! The example manifests, and the defaults they rely on.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use torch_remote_api::{by_any_name, kinds, machine::RemoteMachine};
+
+use crate::support::{full, judged, kind};
+
+fn documents(yaml: &str) -> Vec<Value> {
+    serde_yaml::Deserializer::from_str(yaml).map(|document| Value::deserialize(document).unwrap()).collect()
+}
+
+#[test]
+fn the_examples_are_valid_and_become_types() {
+    let examples = [
+        include_str!("../../../../manifests/examples/local-cpu.yaml"),
+        include_str!("../../../../manifests/examples/two-machines.yaml"),
+    ];
+    for mut document in examples.into_iter().flat_map(documents) {
+        let machines = kind("remotemachines");
+        assert_eq!(judged(machines, document.clone(), None), "ok", "{document}");
+        machines.default(&mut document);
+        let machine: RemoteMachine = serde_json::from_value(document).unwrap();
+        assert_eq!(machine.spec.provider, "local");
+        assert_eq!(machine.metadata.namespace(), "default");
+        assert_eq!(machine.spec.retry.limit, if machine.metadata.name() == "local-shared" { 3 } else { 5 });
+        assert_eq!(machine.spec.allows("default", "team"), machine.metadata.name() == "local-shared");
+    }
+}
+
+#[test]
+fn defaults_are_those_of_the_design() {
+    let mut machine = json!({"spec": {"provider": "local", "gpu": {"type": "CPU"}, "timeout": null}});
+    kind("remotemachines").default(&mut machine);
+    let spec = json!({
+        "provider": "local", "gpu": {"type": "CPU", "count": 1}, "timeout": "8h", "idleTimeout": "15m", "startupTimeout": "10m",
+        "slotsPerGPU": 1, "suspend": false, "retry": {"limit": 5},
+    });
+    assert_eq!(machine["spec"], spec);
+    let mut lease = json!({"spec": {"gpu": [{"type": "CPU"}]}, "status": {}});
+    kind("deviceleases").default(&mut lease);
+    let spec = json!({
+        "gpu": [{"type": "CPU", "count": 1}], "mode": "Exclusive", "duration": "8h", "idleTimeout": "1h", "waitTimeout": "1h",
+        "reconnectWindow": "30m", "priority": 0, "resumable": false,
+    });
+    assert_eq!(lease, json!({"spec": spec, "status": {}}));
+}
+
+#[test]
+fn every_name_of_a_kind_finds_it_and_no_name_means_two() {
+    let mut names: Vec<String> = Vec::new();
+    for kind in kinds() {
+        let own = [kind.plural, kind.singular, kind.kind].into_iter().chain(kind.short_names.iter().copied());
+        for name in own {
+            assert_eq!(by_any_name(name).unwrap().kind, kind.kind, "{name}");
+        }
+        names.extend(
+            [kind.plural, kind.singular].into_iter().chain(kind.short_names.iter().copied()).map(str::to_owned),
+        );
+    }
+    assert_eq!(by_any_name("machines.torchremote.dev").unwrap().kind, "RemoteMachine");
+    assert!(by_any_name("pods").is_none());
+    let count = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), count);
+}
+
+#[test]
+fn numbers_beyond_what_a_float_holds_are_still_integers() {
+    let largest = i64::MAX;
+    let mut device = full("devices");
+    device["status"]["memoryBytes"] = json!(largest);
+    assert_eq!(judged(kind("devices"), device.clone(), None), "ok");
+    kind("devices").default(&mut device);
+    assert_eq!(device["status"]["memoryBytes"], json!(largest));
+}
