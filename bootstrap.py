@@ -126,7 +126,7 @@ def check_prerequisites() -> None:
         missing.append(f"Rust {RUST[0]}.{RUST[1]} or later: this is {version[0]}; run `rustup update stable`")
     if not any(shutil.which(name) for name in (os.environ.get("CXX") or "c++", "g++", "clang++")):
         missing.append(
-            "a C++17 compiler: on Debian and Ubuntu `apt install g++`, on Fedora `dnf install gcc-c++`, on macOS `xcode-select --install`"
+            "a C++20 compiler: on Debian and Ubuntu `apt install g++`, on Fedora `dnf install gcc-c++`, on macOS `xcode-select --install`"
         )
     if shutil.which("make") is None:
         missing.append(

@@ -23,7 +23,9 @@ def main():
         raise SystemExit("this PyTorch has no CUDA kernels to list; install the CUDA build of the same version")
     names = set(WHOLE)
     for name in torch._C._dispatch_get_all_op_names():
-        if name.startswith("aten::") and any(torch._C._dispatch_has_kernel_for_dispatch_key(name, key) for key in ("CPU", "CUDA")):
+        if name.startswith("aten::") and any(
+            torch._C._dispatch_has_kernel_for_dispatch_key(name, key) for key in ("CPU", "CUDA")
+        ):
             names.add(name.removeprefix("aten::"))
     out = pathlib.Path(__file__).with_name("Operators.generated.inc")
     lines = [f"// Written by generate_operators.py from torch {torch.__version__}. {len(names)} operators."]

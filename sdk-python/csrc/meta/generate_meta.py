@@ -41,7 +41,10 @@ def normal(text):
 def exported():
     """Names of the functions in at::meta that libtorch_cpu exports."""
     symbols = subprocess.run(
-        ["nm", "-D", "--defined-only", "-C", ROOT / "lib" / "libtorch_cpu.so"], capture_output=True, text=True, check=True
+        ["nm", "-D", "--defined-only", "-C", ROOT / "lib" / "libtorch_cpu.so"],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     return set(re.findall(r"\bat::meta::(\w+)\(", symbols))
 
@@ -73,7 +76,12 @@ def rows():
         for name, overload, result, parameters in operators((OPS / f"{base}_ops.h").read_text()):
             function = f"{name}_outf" if "out" in re.split(r"[_.]", overload) else name
             if function in symbols and any(parameters == other for _, other in functions.get(function, [])):
-                yield base, f"aten::{name}.{overload}".removesuffix("."), f"{result} (*)({', '.join(parameters)})", function
+                yield (
+                    base,
+                    f"aten::{name}.{overload}".removesuffix("."),
+                    f"{result} (*)({', '.join(parameters)})",
+                    function,
+                )
 
 
 def main():

@@ -1,0 +1,45 @@
+"""Fixtures of all Python tests: one control plane per run, and leases on it in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from stack import Stack
+
+if TYPE_CHECKING:
+    import torch
+
+    from torch_remote import Lease
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """A control plane with a machine `shared` of four CPU slots, for tests that break nothing."""
+    with Stack() as running:
+        running.machine("shared", slots=4)
+        before = os.environ.get("KUBECONFIG")
+        os.environ["KUBECONFIG"] = str(running.kubeconfig)
+        yield running
+        if before is None:
+            del os.environ["KUBECONFIG"]
+        else:
+            os.environ["KUBECONFIG"] = before
+
+
+@pytest.fixture(scope="module")
+def lease(stack: Stack) -> Iterator[Lease]:
+    """A lease that the tests of one module share."""
+    import torch_remote
+
+    with torch_remote.lease(machine="shared", gpu="CPU", quiet=True) as held:
+        yield held
+
+
+@pytest.fixture
+def device(lease: Lease) -> torch.device:
+    """The device of the module's lease."""
+    return lease.device
