@@ -100,16 +100,41 @@ fn object(kind: &Kind) -> Value {
     schema
 }
 
-/// Quantities are shown as text, as Kubernetes shows its own: `explain` would call what may be integer or text an Object.
+/// What `explain` would not show otherwise: quantities are text (as Kubernetes shows its own; what may be integer or text
+/// would be called an Object), and descriptions end with the default and the range.
 fn publish(schema: &mut Value) {
-    if schema.get("format").is_some_and(|format| format == "quantity") {
-        schema["type"] = "string".into();
-    }
     match schema {
-        Value::Object(object) => object.values_mut().for_each(publish),
+        Value::Object(object) => {
+            if object.get("format").is_some_and(|format| format == "quantity") {
+                object.insert("type".into(), "string".into());
+            }
+            describe(object);
+            object.values_mut().for_each(publish);
+        }
         Value::Array(list) => list.iter_mut().for_each(publish),
         _ => {}
     }
+}
+
+fn describe(schema: &mut Map<String, Value>) {
+    let Some(Value::String(own)) = schema.get("description") else { return };
+    // Descriptions of values follow on lines of their own.
+    let (first, rest) = own.split_once('\n').map_or((own.as_str(), None), |(first, rest)| (first, Some(rest)));
+    let mut text = first.to_owned();
+    match schema.get("default") {
+        Some(Value::String(default)) => text.push_str(&format!(" Default: {default}.")),
+        Some(default @ (Value::Number(_) | Value::Bool(_))) => text.push_str(&format!(" Default: {default}.")),
+        _ => {}
+    }
+    let bounds = schema.get("x-torchremote-range").and_then(Value::as_array).map(Vec::as_slice);
+    if let Some([Value::String(least), Value::String(most)]) = bounds {
+        text.push_str(&format!(" Between {least} and {most}."));
+    }
+    if let Some(rest) = rest {
+        text.push('\n');
+        text.push_str(rest);
+    }
+    schema.insert("description".into(), text.into());
 }
 
 fn list(kind: &Kind) -> Value {

@@ -7,7 +7,7 @@ use torch_remote_api::{
     field::FieldError,
     kinds,
     openapi::{documents, index},
-    status::Status,
+    status::{Reason, Status},
     table::{Include, table},
 };
 
@@ -99,6 +99,10 @@ fn each_refusal_has_the_text_of_kubernetes() {
         ]),
         Status::deleted(machine, "x", "11111111-2222-4333-8444-555555555555"),
     ];
+    for reason in Reason::ALL {
+        let example = all.iter().find(|status| status.reason == Some(reason));
+        assert_eq!(example.map(Status::http_code), Some(reason.code()), "{reason:?} has no example here");
+    }
     golden::compare_json("status.json", &serde_json::to_value(all).unwrap());
 }
 
