@@ -1,8 +1,10 @@
 //! The example manifests, and the defaults they rely on.
 
+use std::{fs, path::Path};
+
 use serde::Deserialize;
 use serde_json::{Value, json};
-use torch_remote_api::{by_any_name, kinds, machine::RemoteMachine};
+use torch_remote_api::{by_any_name, by_kind, kinds, machine::RemoteMachine};
 
 use crate::support::{full, judged, kind};
 
@@ -11,20 +13,37 @@ fn documents(yaml: &str) -> Vec<Value> {
 }
 
 #[test]
-fn the_examples_are_valid_and_become_types() {
+fn every_example_is_valid_and_commented() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/examples");
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 2);
+    for file in files {
+        let yaml = fs::read_to_string(&file).unwrap();
+        assert!(yaml.contains('#'), "{}: an example teaches by comments", file.display());
+        for document in documents(&yaml) {
+            let (group, _) = document["apiVersion"].as_str().unwrap().split_once('/').unwrap_or_default();
+            let kind = by_kind(group, document["kind"].as_str().unwrap()).unwrap();
+            assert_eq!(judged(kind, document, None), "ok", "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_machines_of_the_examples_become_types() {
     let examples = [
         include_str!("../../../../manifests/examples/local-cpu.yaml"),
         include_str!("../../../../manifests/examples/two-machines.yaml"),
     ];
     for mut document in examples.into_iter().flat_map(documents) {
-        let machines = kind("remotemachines");
-        assert_eq!(judged(machines, document.clone(), None), "ok", "{document}");
-        machines.default(&mut document);
+        kind("remotemachines").default(&mut document);
         let machine: RemoteMachine = serde_json::from_value(document).unwrap();
+        let shared = machine.metadata.name() == "local-shared";
         assert_eq!(machine.spec.provider, "local");
         assert_eq!(machine.metadata.namespace(), "default");
-        assert_eq!(machine.spec.retry.limit, if machine.metadata.name() == "local-shared" { 3 } else { 5 });
-        assert_eq!(machine.spec.allows("default", "team"), machine.metadata.name() == "local-shared");
+        assert_eq!(machine.spec.retry.limit, if shared { 3 } else { 5 });
+        assert_eq!(machine.spec.slots(), if shared { 2 } else { 1 });
+        assert_eq!(machine.spec.allows("default", "team"), shared);
     }
 }
 
