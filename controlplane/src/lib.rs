@@ -3,6 +3,7 @@
 //! Owns the API server, the reconcilers, their storage in Postgres and the client commands. Leaves what things are to `torch-remote-api`, decisions to
 //! `torch-remote-plan`, and the wire to `torch-remote-proto`. Tensor traffic never passes here.
 
+pub mod apiserver;
 pub mod auth;
 pub mod document;
 pub mod explain;

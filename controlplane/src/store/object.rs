@@ -26,8 +26,8 @@ pub enum Error {
     AlreadyExists { key: Key },
     #[error("{key} has been modified: the caller's version is {expected}, the stored one {found}")]
     Conflict { key: Key, expected: i64, found: i64 },
-    #[error("{key} is another object by now: its uid is not {expected}")]
-    OtherUid { key: Key, expected: Box<str> },
+    #[error("{key} is another object by now: its uid is {found}, not {expected}")]
+    OtherUid { key: Key, expected: Box<str>, found: Box<str> },
     #[error("{key} is being deleted, so finalizers can only be removed")]
     FinalizerAdded { key: Key },
     #[error("namespace \"{namespace}\" not found")]
@@ -227,6 +227,15 @@ impl Objects {
     pub async fn now(&self) -> Result<DateTime<Utc>, Error> {
         let now = sqlx::query_scalar!(r#"select clock_now() as "now!""#);
         now.fetch_one(&self.pool).await.map_err(Error::database("read the clock"))
+    }
+
+    /// The newest version there is.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn version(&self) -> Result<i64, Error> {
+        let version = sqlx::query_scalar!("select rv from cluster_rv");
+        version.fetch_one(&self.pool).await.map_err(Error::database("read the version"))
     }
 
     /// Starts a transaction. Dropping the [`Write`] undoes it.

@@ -283,7 +283,7 @@ impl Write {
     async fn required(&mut self, key: &Key, require: &Preconditions) -> Result<Object, Error> {
         let object = self.lock(key).await?.ok_or_else(|| Error::NotFound { key: key.clone() })?;
         if let Some(uid) = require.uid.as_deref().filter(|uid| *uid != object.uid()) {
-            return Err(Error::OtherUid { key: key.clone(), expected: uid.into() });
+            return Err(Error::OtherUid { key: key.clone(), expected: uid.into(), found: object.uid().into() });
         }
         match require.version {
             Some(expected) if expected != object.resource_version() => {

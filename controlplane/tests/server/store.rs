@@ -1,9 +1,6 @@
 //! The store, on a real Postgres.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
-#[path = "support/database.rs"]
-mod database;
-
+use crate::database;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

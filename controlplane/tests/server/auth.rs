@@ -1,9 +1,6 @@
 //! Signing keys, on a real Postgres.
-#![allow(clippy::unwrap_used, reason = "a test")]
 
-#[path = "support/database.rs"]
-mod database;
-
+use crate::database;
 use serde_json::Value;
 use torch_remote::auth::keys::Keys;
 use torch_remote::auth::{Refused, Sealer};

@@ -1,0 +1,217 @@
+//! The API server: Kubernetes' protocol over the store, for kubectl, the SDK and the CLI.
+//!
+//! Owns routes, verbs and forms of answers. Leaves what objects may say to `torch_remote_api`, what is stored to [`crate::store`], who calls to
+//! [`crate::auth`]. Invariants: every answer to a refused call is a Status object, also from authentication, routing and panics; handlers never
+//! call a provider; a watcher costs no statement while it waits.
+
+pub mod admission;
+pub mod body;
+pub mod discovery;
+pub mod failure;
+pub mod health;
+pub mod lease;
+pub mod negotiate;
+pub mod objects;
+pub mod parameters;
+pub mod patch;
+pub mod protobuf;
+pub mod render;
+pub mod review;
+pub mod routes;
+pub mod selection;
+pub mod virtual_kind;
+pub mod watch;
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use torch_remote_api::Kind;
+use torch_remote_api::status::Status;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
+
+use crate::auth::{self, Keys};
+use crate::store::Objects;
+use crate::store::watch_cache::WatchCache;
+
+use discovery::Documents;
+use failure::Failure;
+use routes::Access;
+pub use virtual_kind::VirtualKind;
+
+/// Requests at once; more are told to come back.
+const REQUESTS: usize = 512;
+/// Watches at once; more are told to come back.
+const WATCHERS: usize = 10_000;
+/// Longest time until a request is answered; of a watch, until its first byte.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// What an API server is made of.
+pub struct Parts {
+    /// The store.
+    pub objects: Objects,
+    /// Fed by the store's tail.
+    pub cache: Arc<WatchCache>,
+    /// Judge tokens.
+    pub keys: Keys,
+    /// Kinds without storage, by plural.
+    pub virtual_kinds: HashMap<&'static str, Arc<dyn VirtualKind>>,
+    /// What `/metrics` shows.
+    pub metrics: Option<PrometheusHandle>,
+    /// Ends watches, so that clients go to another replica.
+    pub stop: CancellationToken,
+}
+
+/// What handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct Server(Arc<Shared>);
+
+struct Shared {
+    parts: Parts,
+    documents: Documents,
+    requests: Arc<Semaphore>,
+    watchers: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Server")
+    }
+}
+
+impl Server {
+    /// A server of these parts.
+    pub fn new(parts: Parts) -> Self {
+        let (requests, watchers) = (Arc::new(Semaphore::new(REQUESTS)), Arc::new(Semaphore::new(WATCHERS)));
+        Self(Arc::new(Shared { parts, documents: Documents::new(), requests, watchers }))
+    }
+
+    /// All routes, with what stands before them.
+    pub fn router(self) -> Router {
+        let (mut public, mut authenticated) = (Router::new(), Router::new());
+        for route in routes::routes(&self) {
+            match route.access {
+                Access::Public => public = public.route(&route.path, route.handler),
+                Access::Authenticated => authenticated = authenticated.route(&route.path, route.handler),
+            }
+        }
+        let authenticated = authenticated.fallback(no_such_path).layer(from_fn_with_state(self.clone(), authenticate));
+        let guarded = public.merge(authenticated).layer(CatchPanicLayer::custom(panicked));
+        guarded.layer(from_fn_with_state(self.clone(), bound)).layer(from_fn(observe)).with_state(self)
+    }
+
+    /// The store.
+    pub fn objects(&self) -> &Objects {
+        &self.0.parts.objects
+    }
+
+    /// The store's cache.
+    pub fn cache(&self) -> &WatchCache {
+        &self.0.parts.cache
+    }
+
+    /// The signing keys.
+    pub fn keys(&self) -> &Keys {
+        &self.0.parts.keys
+    }
+
+    fn documents(&self) -> &Documents {
+        &self.0.documents
+    }
+
+    fn metrics(&self) -> Option<String> {
+        self.0.parts.metrics.as_ref().map(PrometheusHandle::render)
+    }
+
+    fn virtual_kind(&self, kind: &Kind) -> Option<Arc<dyn VirtualKind>> {
+        self.0.parts.virtual_kinds.get(kind.plural).cloned()
+    }
+
+    fn stopping(&self) -> bool {
+        self.0.parts.stop.is_cancelled()
+    }
+
+    /// Lets one more watch in.
+    fn admit_watcher(&self) -> Result<Watcher, Failure> {
+        let permit = self.0.watchers.clone().try_acquire_owned().map_err(|_| Status::too_many_requests(5))?;
+        metrics::gauge!("torchremote_watchers").increment(1.0);
+        Ok(Watcher { stop: self.0.parts.stop.clone(), _permit: permit })
+    }
+}
+
+/// A watch's place among the watches.
+struct Watcher {
+    stop: CancellationToken,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Watcher {
+    fn stopped(&self) -> WaitForCancellationFuture<'_> {
+        self.stop.cancelled()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        metrics::gauge!("torchremote_watchers").decrement(1.0);
+    }
+}
+
+/// Before every route that is not public: who calls?
+async fn authenticate(State(server): State<Server>, mut request: Request, next: Next) -> Result<Response, Failure> {
+    match auth::authenticate(server.keys(), request.headers()).await {
+        Ok(caller) => {
+            tracing::Span::current().record("user", &caller.name);
+            request.extensions_mut().insert(caller);
+            Ok(next.run(request).await)
+        }
+        Err(refused) => {
+            metrics::counter!("torchremote_auth_failures_total").increment(1);
+            tracing::info!(%refused, path = request.uri().path(), "call refused");
+            Err(Failure::unauthorized(&refused))
+        }
+    }
+}
+
+/// Bounds on how many and how long.
+async fn bound(State(server): State<Server>, request: Request, next: Next) -> Result<Response, Failure> {
+    let Ok(_permit) = server.0.requests.clone().try_acquire_owned() else {
+        return Err(Status::too_many_requests(1).into());
+    };
+    tokio::time::timeout(LONGEST, next.run(request))
+        .await
+        .map_err(|_| Status::timeout(&format!("the request was not answered within {} s", LONGEST.as_secs()), 1).into())
+}
+
+/// One span and one measurement for each request.
+async fn observe(request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let method = request.method().clone();
+    let span = tracing::info_span!("request", otel.kind = "server", http.request.method = %method, url.path = request.uri().path(), user = tracing::field::Empty);
+    let route = request.extensions().get::<axum::extract::MatchedPath>().map(|path| path.as_str().to_owned());
+    let response = next.run(request).instrument(span.clone()).await;
+    let code = response.status().as_u16();
+    let labels = [("method", method.to_string()), ("route", route.unwrap_or_default()), ("code", code.to_string())];
+    metrics::histogram!("torchremote_api_request_duration_seconds", &labels).record(start.elapsed().as_secs_f64());
+    span.in_scope(|| tracing::debug!(code, milliseconds = start.elapsed().as_millis() as u64, "answered"));
+    response
+}
+
+async fn no_such_path() -> Failure {
+    Status::no_such_path().into()
+}
+
+fn panicked(cause: Box<dyn Any + Send>) -> Response {
+    let what = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
+    tracing::error!(panic = what.unwrap_or("of unknown cause"), "a handler panicked");
+    Failure::from(Status::internal("the server made a mistake; its log says which")).into_response()
+}

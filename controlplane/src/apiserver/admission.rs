@@ -1,0 +1,195 @@
+//! What happens to an object between its arrival and the store: told apart from other kinds, rid of what only the server says, completed, judged.
+
+use serde_json::{Value, json};
+use torch_remote_api::Kind;
+use torch_remote_api::object::{LEASE_FINALIZER, MACHINE_FINALIZER};
+use torch_remote_api::status::Status;
+
+use super::failure::Failure;
+use super::parameters::FieldValidation;
+use crate::auth::Caller;
+use crate::document::Document;
+use crate::store::{Resource, namespace};
+
+/// Characters of generated names: no vowels, nothing that looks like another.
+const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// Namespaces every installation needs.
+const KEPT_NAMESPACES: [&str; 2] = ["default", "kube-system"];
+
+/// An object that is of its kind and has only known fields, and what to warn of.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The object.
+    pub body: Value,
+    /// Fields that were dropped or given twice, in words.
+    pub warnings: Vec<String>,
+}
+
+/// Takes a document as an object of this kind at this place.
+///
+/// # Errors
+/// It is another kind, lies in another namespace, or has fields that strict validation refuses.
+pub fn admit(
+    kind: &Kind,
+    namespace: Option<&str>,
+    document: Document,
+    validation: FieldValidation,
+) -> Result<Admitted, Failure> {
+    let mut body = document.value;
+    identify(kind, &mut body)?;
+    place(kind, namespace, &mut body)?;
+    if let Some(metadata) = body["metadata"].as_object_mut() {
+        // Field ownership is not kept yet; a client that sends what it once read means nothing by it.
+        metadata.remove("managedFields");
+        metadata.remove("selfLink");
+    }
+    let unknown = kind.prune(&mut body);
+    let warnings = match validation {
+        FieldValidation::Strict if !unknown.is_empty() || !document.duplicates.is_empty() => {
+            return Err(Status::strict(kind, &unknown, &document.duplicates).into());
+        }
+        FieldValidation::Warn => {
+            let unknown = unknown.iter().map(|field| format!("unknown field {field:?}"));
+            unknown.chain(document.duplicates.iter().map(|field| format!("duplicate field {field:?}"))).collect()
+        }
+        FieldValidation::Strict | FieldValidation::Ignore => Vec::new(),
+    };
+    kind.default(&mut body);
+    Ok(Admitted { body, warnings })
+}
+
+fn identify(kind: &Kind, body: &mut Value) -> Result<(), Failure> {
+    let Some(fields) = body.as_object_mut() else {
+        return Err(Failure::bad_request(format!("the body must be an object of kind {}", kind.kind)));
+    };
+    for (field, expected) in [("apiVersion", kind.api_version()), ("kind", kind.kind.to_owned())] {
+        match fields.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()) {
+            Some(given) if given == expected => {}
+            Some(given) => {
+                return Err(Failure::bad_request(format!(
+                    "the {field} in the data ({given}) does not match the expected {field} ({expected})"
+                )));
+            }
+            // Typed clients leave it out for the kinds they know.
+            None if kind.group.is_empty() => {
+                fields.insert(field.to_owned(), expected.into());
+            }
+            None => return Err(Failure::bad_request(format!("Object '{field}' is missing: it must be {expected:?}"))),
+        }
+    }
+    match fields.get("metadata") {
+        Some(Value::Object(_)) => {}
+        None | Some(Value::Null) => {
+            fields.insert("metadata".to_owned(), json!({}));
+        }
+        Some(_) => return Err(Failure::bad_request("metadata must be an object".to_owned())),
+    }
+    Ok(())
+}
+
+fn place(kind: &Kind, namespace: Option<&str>, body: &mut Value) -> Result<(), Failure> {
+    let metadata = &mut body["metadata"];
+    match (namespace, metadata["namespace"].as_str().filter(|text| !text.is_empty())) {
+        (Some(url), Some(given)) if url != given => Err(Failure::bad_request(format!(
+            "the namespace of the provided object does not match the namespace sent on the request: {given:?} in the object, {url:?} in the URL"
+        ))),
+        (Some(url), _) => {
+            metadata["namespace"] = url.into();
+            Ok(())
+        }
+        (None, Some(given)) if !kind.namespaced => Err(Failure::bad_request(format!(
+            "{} is not in a namespace, but the object's metadata.namespace is {given:?}: leave it out",
+            kind.kind
+        ))),
+        (None, _) => {
+            if let Some(metadata) = metadata.as_object_mut().filter(|_| !kind.namespaced) {
+                metadata.remove("namespace");
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Completes an object that is about to be created.
+///
+/// # Errors
+/// It has what only stored objects have.
+pub fn complete(kind: &Kind, caller: &Caller, body: &mut Value) -> Result<(), Failure> {
+    if body["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty()) {
+        return Err(Failure::bad_request("resourceVersion should not be set on objects to be created".to_owned()));
+    }
+    if kind.has_status
+        && let Some(fields) = body.as_object_mut()
+    {
+        fields.remove("status");
+    }
+    generate_name(&mut body["metadata"]);
+    match Resource::find(kind.group, kind.plural) {
+        Some(Resource::LEASES) => {
+            body["status"] = json!({"holder": caller.name});
+            hold(body, LEASE_FINALIZER);
+        }
+        Some(Resource::MACHINES) => hold(body, MACHINE_FINALIZER),
+        Some(Resource::NAMESPACES) => {
+            let name = body["metadata"]["name"].as_str().unwrap_or("").to_owned();
+            *body = namespace::object(&name, std::mem::take(body));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Keeps what an update cannot change, so that leaving it out is no mistake.
+pub fn keep(resource: Resource, old: &Value, new: &mut Value) {
+    if resource == Resource::NAMESPACES {
+        new["spec"] = old["spec"].clone();
+        new["metadata"]["labels"]["kubernetes.io/metadata.name"] = old["metadata"]["name"].clone();
+    }
+}
+
+/// Judges what is about to be stored.
+///
+/// # Errors
+/// It is not valid.
+pub fn judge(kind: &Kind, new: &Value, old: Option<&Value>) -> Result<(), Failure> {
+    let wrong = kind.validate(new, old);
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let name = ["name", "generateName"].iter().find_map(|field| new["metadata"][field].as_str()).unwrap_or("");
+    Err(Status::invalid(kind, name, &wrong).into())
+}
+
+/// Whether the object may be deleted at all.
+///
+/// # Errors
+/// It is one that every installation needs.
+pub fn may_delete(kind: &Kind, name: &str) -> Result<(), Failure> {
+    if kind.group.is_empty() && kind.plural == "namespaces" && KEPT_NAMESPACES.contains(&name) {
+        return Err(Status::forbidden(kind, name, "this namespace may not be deleted").into());
+    }
+    Ok(())
+}
+
+fn hold(body: &mut Value, finalizer: &str) {
+    match body["metadata"]["finalizers"].as_array_mut() {
+        Some(list) if list.iter().any(|name| name == finalizer) => {}
+        Some(list) => list.push(finalizer.into()),
+        None => body["metadata"]["finalizers"] = json!([finalizer]),
+    }
+}
+
+fn generate_name(metadata: &mut Value) {
+    let given = |field: &str| metadata[field].as_str().filter(|text| !text.is_empty());
+    if given("name").is_some() {
+        return;
+    }
+    let Some(prefix) = given("generateName") else { return };
+    // 63 in all; what is cut away belongs to the prefix.
+    let mut name: String = prefix.chars().take(58).collect();
+    for _ in 0..5 {
+        name.push(ALPHABET[rand::random_range(0..ALPHABET.len())].into());
+    }
+    metadata["name"] = name.into();
+}

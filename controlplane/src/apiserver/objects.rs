@@ -1,0 +1,317 @@
+//! The verbs on stored objects. Each is four steps: the caller is known, parse, store, render.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::{Value, json};
+use torch_remote_api::Kind;
+use torch_remote_api::field::FieldError;
+use torch_remote_api::status::Status;
+
+use super::admission::{self, Admitted};
+use super::failure::Failure;
+use super::parameters::{self, Asked, ListOptions, Parameters};
+use super::patch::Patch;
+use super::render::{View, answer};
+use super::selection::Selection;
+use super::{Server, body, lease, watch};
+use crate::auth::Caller;
+use crate::document::Document;
+use crate::store::{Deletion, Error, Key, List, Object, Preconditions, Query, Resource, Version, Write};
+
+/// A call about objects of one kind.
+#[derive(Debug)]
+pub struct Call {
+    /// What it is served by.
+    pub server: Server,
+    /// Who calls.
+    pub caller: Caller,
+    /// The kind.
+    pub kind: &'static Kind,
+    /// Where it is stored.
+    pub resource: Resource,
+    /// From the URL.
+    pub namespace: Option<String>,
+    /// From the URL; empty for the collection.
+    pub name: String,
+    /// From the URL; empty for the object itself.
+    pub subresource: String,
+    /// HTTP method.
+    pub method: Method,
+    /// From the URL.
+    pub parameters: Parameters,
+    /// HTTP headers.
+    pub headers: HeaderMap,
+}
+
+impl Call {
+    /// Answers the call.
+    ///
+    /// # Errors
+    /// [`Failure`]: what the client is told.
+    pub async fn answer(self, body: Body) -> Result<Response, Failure> {
+        let collection = self.name.is_empty();
+        match (self.method.as_str(), self.subresource.as_str()) {
+            ("GET", "") if collection && self.parameters.flag("watch") => watch::watch(&self).await,
+            ("GET", "") if collection => self.list().await,
+            ("GET", "" | "status") => self.get().await,
+            ("POST", "") if collection && (self.namespace.is_some() || !self.kind.namespaced) => {
+                self.create(&body::read(body).await?).await
+            }
+            ("PUT", "" | "status") if !collection => self.update(&body::read(body).await?).await,
+            ("PATCH", "" | "status") if !collection => self.patch(&body::read(body).await?).await,
+            ("DELETE", "") if collection => self.delete_collection(&body::read(body).await?).await,
+            ("DELETE", "") => self.delete(&body::read(body).await?).await,
+            ("POST", "renew") => lease::renew(&self, &body::read(body).await?).await,
+            ("POST", "token") => lease::token(&self, &body::read(body).await?).await,
+            _ => Err(Status::method_not_allowed_here().into()),
+        }
+    }
+
+    /// The object's place.
+    pub fn key(&self) -> Key {
+        Key::new(self.resource, self.namespace.clone().unwrap_or_default(), self.name.clone())
+    }
+
+    /// What the store refused, in the words of the API.
+    pub fn refused(&self, error: Error) -> Failure {
+        Failure::store(self.kind, &self.name, error)
+    }
+
+    async fn get(&self) -> Result<Response, Failure> {
+        let view = View::of(self.kind, &self.headers, &self.parameters)?;
+        let object = self.server.objects().get(&self.key()).await.map_err(|error| self.refused(error))?;
+        let object = object.ok_or_else(|| Status::not_found(self.kind, &self.name))?;
+        Ok(answer(StatusCode::OK, &view.object(&object.body, true), &[]))
+    }
+
+    async fn list(&self) -> Result<Response, Failure> {
+        let view = View::of(self.kind, &self.headers, &self.parameters)?;
+        let options = ListOptions::parse(&self.parameters)?;
+        let selection = Selection::parse(self.kind, self.namespace.clone(), &self.parameters)?;
+        let list = self.find(options, selection).await?;
+        Ok(answer(StatusCode::OK, &view.list(&list), &[]))
+    }
+
+    async fn find(&self, options: ListOptions, selection: Selection) -> Result<List, Failure> {
+        if options.asked == Asked::Any && options.after.is_none() {
+            let (items, resource_version) = self.server.cache().list(self.resource);
+            let items = items
+                .into_iter()
+                .filter(|body| selection.accepts(body))
+                .map(|body| Object { body: Arc::unwrap_or_clone(body) });
+            return Ok(List { items: items.collect(), resource_version, more: false, remaining: None });
+        }
+        let continued = options.after.is_some();
+        let version = match (&options.after, options.asked) {
+            (Some(after), _) => Version::Exactly(after.rv),
+            (None, Asked::Newest | Asked::Any) => Version::Latest,
+            (None, Asked::AtLeast(version)) => Version::AtLeast(version),
+            (None, Asked::Exactly(version)) => Version::Exactly(version),
+        };
+        let query = Query {
+            resource: self.resource,
+            namespace: selection.namespace.clone(),
+            version,
+            limit: options.limit,
+            after: options.after.map(|after| (after.ns, after.name)),
+            filter: (!selection.everything()).then(|| Box::new(move |body: &Value| selection.matches(body)) as _),
+        };
+        self.server.objects().query(&query).await.map_err(|error| match error {
+            Error::Expired { .. } if continued => Status::continue_expired().into(),
+            error => self.refused(error),
+        })
+    }
+
+    async fn create(&self, bytes: &[u8]) -> Result<Response, Failure> {
+        let view = View::of(self.kind, &self.headers, &self.parameters)?;
+        let dry_run = self.parameters.dry_run()?;
+        let Admitted { mut body, warnings } = self.admit(body::object(&self.headers, bytes)?)?;
+        admission::complete(self.kind, &self.caller, &mut body)?;
+        admission::judge(self.kind, &body, None)?;
+        let name = body["metadata"]["name"].as_str().unwrap_or("").to_owned();
+        let refused = |error| Failure::store(self.kind, &name, error);
+        let mut write = self.server.objects().begin().await.map_err(refused)?;
+        let object = write.create(self.resource, body).await.map_err(refused)?;
+        let object = self.finish(write, object, dry_run).await?;
+        Ok(answer(StatusCode::CREATED, &view.object(&object.body, true), &warnings))
+    }
+
+    async fn update(&self, bytes: &[u8]) -> Result<Response, Failure> {
+        let view = View::of(self.kind, &self.headers, &self.parameters)?;
+        let dry_run = self.parameters.dry_run()?;
+        let Admitted { body, warnings } = self.admit(body::object(&self.headers, bytes)?)?;
+        let given = body["metadata"]["name"].as_str().unwrap_or("");
+        if given != self.name {
+            let message =
+                format!("the name of the object ({given}) does not match the name on the URL ({})", self.name);
+            return Err(Failure::bad_request(message));
+        }
+        if !self.kind.group.is_empty() && version_of(&body)?.is_none() {
+            let wrong = FieldError::invalid("metadata.resourceVersion", json!(0), "must be specified for an update");
+            return Err(Status::invalid(self.kind, &self.name, &[wrong]).into());
+        }
+        let mut write = self.begin().await?;
+        let old = self.lock(&mut write).await?;
+        let object = self.replace(&mut write, &old, body).await?;
+        let object = self.finish(write, object, dry_run).await?;
+        Ok(answer(StatusCode::OK, &view.object(&object.body, true), &warnings))
+    }
+
+    async fn patch(&self, bytes: &[u8]) -> Result<Response, Failure> {
+        let view = View::of(self.kind, &self.headers, &self.parameters)?;
+        let dry_run = self.parameters.dry_run()?;
+        let (patch, duplicates) = Patch::read(self.kind, &self.headers, bytes)?;
+        let mut write = self.begin().await?;
+        // Locked, so that a patch without a version never conflicts, however many come at once.
+        let old = self.lock(&mut write).await?;
+        let patched = patch.apply(&old.body)?;
+        for field in ["name", "namespace"] {
+            if patched["metadata"][field] != old.body["metadata"][field] {
+                let wrong = FieldError::invalid(
+                    format!("metadata.{field}"),
+                    patched["metadata"][field].clone(),
+                    "field is immutable",
+                );
+                return Err(Status::invalid(self.kind, &self.name, &[wrong]).into());
+            }
+        }
+        let Admitted { body, warnings } = self.admit(Document { value: patched, duplicates })?;
+        let object = self.replace(&mut write, &old, body).await?;
+        let object = self.finish(write, object, dry_run).await?;
+        Ok(answer(StatusCode::OK, &view.object(&object.body, true), &warnings))
+    }
+
+    async fn delete(&self, bytes: &[u8]) -> Result<Response, Failure> {
+        let view = View::of(self.kind, &self.headers, &self.parameters)?;
+        let options = DeleteOptions::parse(self, bytes)?;
+        admission::may_delete(self.kind, &self.name)?;
+        let mut write = self.begin().await?;
+        let old = self.lock(&mut write).await?;
+        lease::may_end(self, &old)?;
+        let deletion = write.delete(&self.key(), &options.require).await.map_err(|error| self.refused(error))?;
+        let body = match deletion {
+            Deletion::Removed(object) => {
+                self.finish(write, object.clone(), options.dry_run).await?;
+                let status = Status::deleted(self.kind, &self.name, object.uid());
+                serde_json::to_value(status).map_err(|error| Status::internal(&error.to_string()))?
+            }
+            Deletion::Marked(object) => view.object(&self.finish(write, object, options.dry_run).await?.body, true),
+        };
+        Ok(answer(StatusCode::OK, &body, &[]))
+    }
+
+    async fn delete_collection(&self, bytes: &[u8]) -> Result<Response, Failure> {
+        let view = View::of(self.kind, &self.headers, &self.parameters)?;
+        let options = DeleteOptions::parse(self, bytes)?;
+        let selection = Selection::parse(self.kind, self.namespace.clone(), &self.parameters)?;
+        let list = self.find(ListOptions::parse(&self.parameters)?, selection).await?;
+        // Nothing is deleted unless everything may be.
+        for object in &list.items {
+            admission::may_delete(self.kind, object.name())?;
+            lease::may_end(self, object)?;
+        }
+        for object in &list.items {
+            let key = Key::new(self.resource, object.namespace(), object.name());
+            let mut write = self.begin().await?;
+            let require = Preconditions { uid: Some(object.uid().to_owned()), version: None };
+            match write.delete(&key, &require).await {
+                Ok(_) if options.dry_run => {}
+                Ok(_) => write.commit().await.map(drop).map_err(|error| self.refused(error))?,
+                Err(Error::NotFound { .. } | Error::OtherUid { .. }) => {}
+                Err(error) => return Err(self.refused(error)),
+            }
+        }
+        Ok(answer(StatusCode::OK, &view.list(&list), &[]))
+    }
+
+    /// Reads the body's fields as strictly as the caller asks.
+    fn admit(&self, document: Document) -> Result<Admitted, Failure> {
+        admission::admit(self.kind, self.namespace.as_deref(), document, self.parameters.field_validation()?)
+    }
+
+    async fn begin(&self) -> Result<Write, Failure> {
+        self.server.objects().begin().await.map_err(|error| self.refused(error))
+    }
+
+    async fn lock(&self, write: &mut Write) -> Result<Object, Failure> {
+        let object = write.lock(&self.key()).await.map_err(|error| self.refused(error))?;
+        object.ok_or_else(|| Status::not_found(self.kind, &self.name).into())
+    }
+
+    /// Puts the new object, or its status alone, in the place of the old one.
+    async fn replace(&self, write: &mut Write, old: &Object, mut body: Value) -> Result<Object, Failure> {
+        let uid = body["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty()).map(str::to_owned);
+        let require = Preconditions { version: version_of(&body)?, uid };
+        admission::keep(self.resource, &old.body, &mut body);
+        let replaced = if self.subresource == "status" {
+            write.update_status(&self.key(), body["status"].take(), &require).await
+        } else {
+            write.update(&self.key(), body, &require).await
+        };
+        let object = replaced.map_err(|error| self.refused(error))?;
+        admission::judge(self.kind, &object.body, Some(&old.body))?;
+        Ok(object)
+    }
+
+    /// Commits, unless nothing is to be kept; the object then has the version it got.
+    async fn finish(&self, write: Write, mut object: Object, dry_run: bool) -> Result<Object, Failure> {
+        if dry_run {
+            return Ok(object);
+        }
+        let name = object.name().to_owned();
+        let version = write.commit().await.map_err(|error| Failure::store(self.kind, &name, error))?;
+        if let Some(version) = version {
+            object.body["metadata"]["resourceVersion"] = version.to_string().into();
+        }
+        Ok(object)
+    }
+}
+
+fn version_of(body: &Value) -> Result<Option<i64>, Failure> {
+    match body["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty()) {
+        None => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| {
+            Failure::bad_request(format!(
+                "metadata.resourceVersion: Invalid value: {text:?}: must be one that this server gave"
+            ))
+        }),
+    }
+}
+
+struct DeleteOptions {
+    require: Preconditions,
+    dry_run: bool,
+}
+
+impl DeleteOptions {
+    fn parse(call: &Call, bytes: &[u8]) -> Result<Self, Failure> {
+        let body = if bytes.is_empty() { Value::Null } else { body::object(&call.headers, bytes)?.value };
+        if !body.is_null() && !body.is_object() {
+            return Err(Failure::bad_request("the body of a delete must be DeleteOptions".to_owned()));
+        }
+        let word = body["propagationPolicy"].as_str().or_else(|| call.parameters.get("propagationPolicy"));
+        if let Some(word) =
+            word.filter(|word| !word.is_empty() && !["Background", "Foreground", "Orphan"].contains(word))
+        {
+            return Err(Failure::bad_request(format!(
+                "propagationPolicy must be Background, Foreground or Orphan, not {word:?}"
+            )));
+        }
+        let asked: Vec<&str> = body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let text = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
+        let version = text("resourceVersion").map(|version| {
+            version.parse().map_err(|_| {
+                Failure::bad_request(format!(
+                    "preconditions.resourceVersion: {version:?} is not one that this server gave"
+                ))
+            })
+        });
+        Ok(Self {
+            require: Preconditions { uid: text("uid"), version: version.transpose()? },
+            dry_run: parameters::dry_run(&asked)? || call.parameters.dry_run()?,
+        })
+    }
+}

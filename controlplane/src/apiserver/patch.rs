@@ -1,0 +1,123 @@
+//! Patches: a change to an object instead of an object.
+
+use http::HeaderMap;
+use serde_json::Value;
+use torch_remote_api::Kind;
+use torch_remote_api::status::{Reason, Status};
+
+use super::body;
+use super::failure::Failure;
+use crate::document::Document;
+
+const JSON_PATCH: &str = "application/json-patch+json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
+const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
+
+/// A change.
+#[derive(Debug)]
+pub enum Patch {
+    /// RFC 6902.
+    Json(json_patch::Patch),
+    /// RFC 7386.
+    Merge(Value),
+}
+
+impl Patch {
+    /// Reads a patch; the second part are its fields given twice.
+    ///
+    /// # Errors
+    /// It is of a type that is not taken for this kind, or malformed.
+    pub fn read(kind: &Kind, headers: &HeaderMap, bytes: &[u8]) -> Result<(Self, Vec<String>), Failure> {
+        let media_type = body::media_type(headers);
+        let core = kind.group.is_empty();
+        let Document { value, duplicates } = match media_type {
+            JSON_PATCH | MERGE_PATCH => body::json(bytes)?,
+            STRATEGIC_PATCH if core => body::json(bytes)?,
+            _ if core => return Err(Status::unsupported_media_type(&[JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH]).into()),
+            _ => return Err(Status::unsupported_media_type(&[JSON_PATCH, MERGE_PATCH]).into()),
+        };
+        let patch = match media_type {
+            JSON_PATCH => {
+                let patch = serde_json::from_value(value);
+                Self::Json(
+                    patch.map_err(|error| Failure::bad_request(format!("the body is not a JSON patch: {error}")))?,
+                )
+            }
+            _ if !value.is_object() => {
+                return Err(Failure::bad_request("the body is not a merge patch: it must be an object".to_owned()));
+            }
+            STRATEGIC_PATCH => Self::Merge(without_directives(value)),
+            _ => Self::Merge(value),
+        };
+        Ok((patch, duplicates))
+    }
+
+    /// The object as the patch makes it.
+    ///
+    /// # Errors
+    /// The patch does not fit the object.
+    pub fn apply(&self, object: &Value) -> Result<Value, Failure> {
+        let mut patched = object.clone();
+        match self {
+            Self::Merge(patch) => json_patch::merge(&mut patched, patch),
+            Self::Json(patch) => json_patch::patch(&mut patched, patch).map_err(|error| {
+                Failure::from(Status::failure(Reason::Invalid, format!("the patch does not fit the object: {error}")))
+            })?,
+        }
+        Ok(patched)
+    }
+}
+
+/// Core kinds here have no lists that strategic merging would treat otherwise than as a whole, so its directives say nothing.
+fn without_directives(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.into_iter().filter(|(name, _)| !name.starts_with('$'));
+            Value::Object(kept.map(|(name, value)| (name, without_directives(value))).collect())
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::CONTENT_TYPE;
+    use serde_json::json;
+    use torch_remote_api::by_kind;
+
+    use super::*;
+
+    fn read(kind: (&str, &str), media_type: &str, body: &str) -> Result<Patch, Failure> {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, media_type.parse().unwrap())]);
+        Patch::read(by_kind(kind.0, kind.1).unwrap(), &headers, body.as_bytes()).map(|(patch, _)| patch)
+    }
+
+    #[test]
+    fn each_notation_changes_the_object() {
+        let object = json!({"a": {"b": 1, "c": 2}});
+        let machine = ("torchremote.dev", "RemoteMachine");
+        let merged = read(machine, MERGE_PATCH, r#"{"a":{"b":null,"d":3}}"#).unwrap().apply(&object).unwrap();
+        assert_eq!(merged, json!({"a": {"c": 2, "d": 3}}));
+        let operations = r#"[{"op":"test","path":"/a/b","value":1},{"op":"replace","path":"/a/b","value":5}]"#;
+        assert_eq!(read(machine, JSON_PATCH, operations).unwrap().apply(&object).unwrap()["a"]["b"], 5);
+        let strategic = read(("", "Namespace"), STRATEGIC_PATCH, r#"{"a":{"b":7,"$setElementOrder/x":[]}}"#).unwrap();
+        assert_eq!(strategic.apply(&object).unwrap(), json!({"a": {"b": 7, "c": 2}}));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_the_right_code() {
+        let machine = ("torchremote.dev", "RemoteMachine");
+        let failed =
+            read(machine, JSON_PATCH, r#"[{"op":"test","path":"/a","value":1}]"#).unwrap().apply(&json!({"a": 2}));
+        assert_eq!(failed.unwrap_err().status().http_code(), 422);
+        for (media_type, body, code) in [
+            (STRATEGIC_PATCH, "{}", 415),
+            ("application/apply-patch+yaml", "{}", 415),
+            (MERGE_PATCH, "[]", 400),
+            (MERGE_PATCH, "{", 400),
+            (JSON_PATCH, r#"[{"op":"fly"}]"#, 400),
+        ] {
+            assert_eq!(read(machine, media_type, body).unwrap_err().status().http_code(), code, "{media_type} {body}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Objects, lists and single events in the form the client accepts.
+
+use axum::response::{IntoResponse, Response};
+use chrono::Utc;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, WARNING};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::{Map, Value, json};
+use torch_remote_api::Kind;
+use torch_remote_api::table::{Include, partial, table};
+
+use super::failure::Failure;
+use super::negotiate::{self, Form};
+use super::parameters::{Continue, Parameters};
+use crate::store::List;
+
+/// How to show objects of a kind.
+#[derive(Debug, Clone, Copy)]
+pub struct View {
+    kind: &'static Kind,
+    form: Form,
+    include: Include,
+}
+
+impl View {
+    /// From the request.
+    ///
+    /// # Errors
+    /// The client accepts nothing we make, or `includeObject` is no word we know.
+    pub fn of(kind: &'static Kind, headers: &HeaderMap, parameters: &Parameters) -> Result<Self, Failure> {
+        let form = negotiate::form(headers)?;
+        let word = parameters.get("includeObject").unwrap_or("");
+        let include = Include::parse(word).ok_or_else(|| {
+            Failure::bad_request(format!("includeObject must be None, Metadata or Object, not {word:?}"))
+        })?;
+        Ok(Self { kind, form, include })
+    }
+
+    /// One object. `first`: of a watch's Tables only the first names its columns.
+    pub fn object(&self, object: &Value, first: bool) -> Value {
+        match self.form {
+            Form::Whole => object.clone(),
+            Form::Metadata => partial(object),
+            Form::Table(version) => {
+                let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+                versioned(table(self.kind, [object], metadata, self.include, first, Utc::now()), version)
+            }
+        }
+    }
+
+    /// What says that a watch has seen everything up to a version.
+    pub fn bookmark(&self, version: i64, initial_events_end: bool) -> Value {
+        let mut metadata = json!({"resourceVersion": version.to_string(), "creationTimestamp": null});
+        if initial_events_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let (api_version, kind) = match self.form {
+            Form::Metadata => ("meta.k8s.io/v1".to_owned(), "PartialObjectMetadata"),
+            Form::Whole | Form::Table(_) => (self.kind.api_version(), self.kind.kind),
+        };
+        let object = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata});
+        match self.form {
+            Form::Table(version) => {
+                let mut empty = table(self.kind, [], metadata, self.include, false, Utc::now());
+                // The row carries the annotation to clients that unpack rows.
+                empty["rows"] =
+                    json!([{"cells": self.kind.columns.iter().map(|_| "").collect::<Vec<_>>(), "object": object}]);
+                versioned(empty, version)
+            }
+            Form::Whole | Form::Metadata => object,
+        }
+    }
+
+    /// A list.
+    pub fn list(&self, list: &List) -> Value {
+        let mut metadata = Map::from_iter([("resourceVersion".to_owned(), list.resource_version.to_string().into())]);
+        if let Some(last) = list.items.last().filter(|_| list.more) {
+            let next =
+                Continue { rv: list.resource_version, ns: last.namespace().to_owned(), name: last.name().to_owned() };
+            metadata.insert("continue".to_owned(), next.token().into());
+            if let Some(remaining) = list.remaining {
+                metadata.insert("remainingItemCount".to_owned(), remaining.into());
+            }
+        }
+        let items = list.items.iter().map(|object| &object.body);
+        match self.form {
+            Form::Whole => json!({
+                "kind": self.kind.list_kind(), "apiVersion": self.kind.api_version(), "metadata": metadata, "items": items.collect::<Vec<_>>(),
+            }),
+            Form::Metadata => json!({
+                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+                "items": items.map(partial).collect::<Vec<_>>(),
+            }),
+            Form::Table(version) => {
+                versioned(table(self.kind, items, metadata.into(), self.include, true, Utc::now()), version)
+            }
+        }
+    }
+}
+
+fn versioned(mut table: Value, version: &str) -> Value {
+    if version != "v1" {
+        table["apiVersion"] = format!("meta.k8s.io/{version}").into();
+    }
+    table
+}
+
+/// An answer of JSON that nobody may keep.
+pub fn answer(code: StatusCode, body: &Value, warnings: &[String]) -> Response {
+    let mut response = (code, body.to_string()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    for warning in warnings {
+        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        // A field's name with characters that no header takes is dropped without one.
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            headers.append(WARNING, value);
+        }
+    }
+    response
+}

@@ -1,0 +1,209 @@
+//! A control plane's API without reconcilers: store, keys and router on a fresh database, in this process; over TLS for real clients.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use torch_remote::apiserver::{Parts, Server, VirtualKind};
+use torch_remote::auth::{Keys, Sealer};
+use torch_remote::store::log::Tail;
+use torch_remote::store::{List, Objects, namespace};
+use tower::ServiceExt;
+
+use crate::database;
+
+/// The API, and what tests need beside it. Everything ends with it.
+pub struct Api {
+    /// To ask without a network.
+    pub router: Router,
+    /// The store beneath.
+    pub objects: Objects,
+    /// Of an administrator.
+    pub token: String,
+    /// To make tokens of others.
+    pub keys: Keys,
+    /// For files.
+    pub folder: TempDir,
+    /// Ends watches.
+    pub stop: CancellationToken,
+}
+
+/// No rows at all, as of now.
+pub struct Nothing(pub Objects);
+
+impl VirtualKind for Nothing {
+    fn list<'a>(
+        &'a self,
+        _: Option<&'a str>,
+    ) -> futures::future::BoxFuture<'a, Result<List, torch_remote::store::Error>> {
+        Box::pin(async {
+            Ok(List { items: Vec::new(), resource_version: self.0.version().await?, more: false, remaining: None })
+        })
+    }
+}
+
+impl Api {
+    /// Starts one.
+    pub async fn start() -> Self {
+        let pool = database::fresh().await;
+        let folder = tempfile::tempdir().unwrap();
+        let sealer = Sealer::open_or_make(&folder.path().join("key")).unwrap();
+        let keys = Keys::load(pool.clone(), sealer, "https://control.test").await.unwrap();
+        let objects = Objects::new(pool);
+        let tail = Tail::start(objects.clone()).await.unwrap();
+        let stop = CancellationToken::new();
+        let nothing: Arc<dyn VirtualKind> = Arc::new(Nothing(objects.clone()));
+        let parts = Parts {
+            objects: objects.clone(),
+            cache: tail.cache(),
+            keys: keys.clone(),
+            virtual_kinds: HashMap::from([("devices", nothing.clone()), ("tensors", nothing)]),
+            metrics: None,
+            stop: stop.clone(),
+        };
+        tokio::spawn(tail.run(stop.clone()));
+        tokio::spawn(namespace::collect(objects.clone(), stop.clone()));
+        let token = keys.api_token("admin", &["system:masters"], 3600).unwrap();
+        Self { router: Server::new(parts).router(), objects, token, keys, folder, stop }
+    }
+
+    /// Sends a request as the administrator.
+    pub async fn send(&self, method: &str, uri: &str, body: Value) -> (StatusCode, Value) {
+        let patch = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let (code, _, body) = self.ask(method, uri, &[("content-type", patch)], body.to_string()).await;
+        (code, body)
+    }
+
+    /// Reads as the administrator.
+    pub async fn get(&self, uri: &str) -> (StatusCode, Value) {
+        let (code, _, body) = self.ask("GET", uri, &[], String::new()).await;
+        (code, body)
+    }
+
+    /// Sends a request as the administrator, with headers and any body.
+    pub async fn ask(
+        &self,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> (StatusCode, http::HeaderMap, Value) {
+        let authorization = format!("Bearer {}", self.token);
+        let headers: Vec<_> = headers.iter().copied().chain([("authorization", authorization.as_str())]).collect();
+        let response = self.raw(method, uri, &headers, body.into()).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into());
+        (parts.status, parts.headers, body)
+    }
+
+    /// Sends a request just so.
+    pub async fn raw(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: Body) -> Response<Body> {
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap()
+    }
+
+    /// Opens a watch; its events come from [`Events::next`].
+    pub async fn watch(&self, uri: &str, accept: &str) -> Events {
+        let authorization = format!("Bearer {}", self.token);
+        let response =
+            self.raw("GET", uri, &[("authorization", &authorization), ("accept", accept)], Body::empty()).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        Events { body: response.into_body(), line: Vec::new() }
+    }
+
+    /// Serves over TLS with a CA and a leaf; returns a kubeconfig's path.
+    pub async fn serve(&self) -> PathBuf {
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+        let leaf_key = KeyPair::generate().unwrap();
+        let leaf =
+            CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&leaf_key, &authority).unwrap();
+        let private = rustls::pki_types::PrivateKeyDer::try_from(leaf_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], private)
+            .unwrap();
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(tls)), self.router.clone()));
+        self.kubeconfig(address, &authority.pem())
+    }
+
+    fn kubeconfig(&self, address: SocketAddr, authority: &str) -> PathBuf {
+        let path = self.folder.path().join("kubeconfig");
+        let cluster =
+            json!({"server": format!("https://{address}"), "certificate-authority-data": STANDARD.encode(authority)});
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": "admin", "user": {"token": self.token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+        });
+        std::fs::write(&path, config.to_string()).unwrap();
+        path
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, router: Router) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (acceptor, router) = (acceptor.clone(), router.clone());
+        tokio::spawn(async move {
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let service = hyper_util::service::TowerToHyperService::new(router);
+            let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            // A client that goes away is no failure of the test.
+            drop(server.serve_connection(TokioIo::new(stream), service).await);
+        });
+    }
+}
+
+/// The lines of a watch.
+pub struct Events {
+    body: Body,
+    line: Vec<u8>,
+}
+
+impl Events {
+    /// The next event; `None` when the watch has ended. Waits 30 s at most.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.line.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            let frame = tokio::time::timeout(std::time::Duration::from_secs(30), self.body.frame()).await;
+            let frame = frame.expect("an event within 30 s")?.unwrap();
+            self.line.extend_from_slice(&frame.into_data().unwrap());
+        }
+    }
+}
