@@ -1,0 +1,297 @@
+//! The lease's session: the protocol machine of `torch_remote_proto::server`, driven by streams on one side and the executor's thread on the other.
+//!
+//! Owns the machine and the streams' senders. Invariant: every input and what follows from it happens under one lock, so that frames leave in the machine's order.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tonic::Status;
+use torch_remote_agent::clock;
+use torch_remote_agent::link::{self, Pulse};
+use torch_remote_agent::token::Verifier;
+use torch_remote_api::token::SlotEpoch;
+use torch_remote_proto::command::RequestId;
+use torch_remote_proto::server::{Greeting, Incarnation, Input, Offer, Output, Server, Standing, StreamId, Token, violation_frame};
+use torch_remote_proto::v1::{Hello, ServerFrame, hello::Credential, reply, server_frame};
+use torch_remote_proto::violation::Violation;
+
+use crate::executor::Outlet;
+use crate::queue::{Queue, Work, milliseconds};
+use crate::transfer::Transfers;
+
+/// Frames to one client. Not bounded by itself: replies are bounded by what the machine keeps, acknowledgements by what the client sends.
+pub type Frames = mpsc::UnboundedSender<Result<ServerFrame, Status>>;
+
+/// The session of one lease on one slot.
+#[derive(Debug)]
+pub struct Session {
+    state: Mutex<State>,
+    /// Work for the executor.
+    pub queue: Arc<Queue>,
+    /// Bulk bytes.
+    pub transfers: Arc<Transfers>,
+    /// What the executor counts.
+    pub counts: Counts,
+    verifier: Mutex<Verifier>,
+    lease_uid: String,
+    bound: SlotEpoch,
+    streams: AtomicU64,
+    over: watch::Sender<Option<Over>>,
+    changed: watch::Sender<u64>,
+}
+
+/// Why a session is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Over {
+    /// CamelCase.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+}
+
+/// What the executor's thread counts for others.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Live storages.
+    pub storages: AtomicU64,
+    /// Their bytes.
+    pub bytes: AtomicU64,
+    /// Operators run.
+    pub operators: AtomicU64,
+    /// Highest storage id seen.
+    pub highest: AtomicU64,
+    /// Device memory in use.
+    pub memory_used: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Gone after a violation.
+    server: Option<Server>,
+    frames: HashMap<StreamId, Frames>,
+    opened: Option<Duration>,
+}
+
+/// What a session is made for.
+#[derive(Debug)]
+pub struct Bound {
+    /// Told to each client.
+    pub offer: Offer,
+    /// This slot and its epoch.
+    pub slot: SlotEpoch,
+    /// Checks tokens.
+    pub verifier: Verifier,
+}
+
+/// Ids that batches may name which wait unread when a new process attaches: fewer than the bytes that may wait.
+const UNREAD_IDS: u64 = 1 << 26;
+
+impl Session {
+    /// Bound, and not opened.
+    pub fn new(bound: Bound, queue: Arc<Queue>, transfers: Arc<Transfers>) -> Session {
+        let lease_uid = bound.offer.lease_uid.clone();
+        Session {
+            state: Mutex::new(State { server: Some(Server::new(bound.offer)), frames: HashMap::new(), opened: None }),
+            queue,
+            transfers,
+            counts: Counts::default(),
+            verifier: Mutex::new(bound.verifier),
+            lease_uid,
+            bound: bound.slot,
+            streams: AtomicU64::new(1),
+            over: watch::Sender::new(None),
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    /// Replaces who signs tokens.
+    pub fn trust(&self, verifier: Verifier) {
+        *self.verifier.lock().unwrap_or_else(PoisonError::into_inner) = verifier;
+    }
+
+    /// A new stream's number.
+    pub fn stream(&self) -> StreamId {
+        StreamId(self.streams.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A stream's first frame, and where its frames go.
+    pub fn hello(&self, stream: StreamId, hello: Hello, frames: Frames) {
+        let token = self.check(&hello);
+        let next_id = match self.counts.highest.load(Ordering::Acquire) {
+            0 => 1,
+            highest => highest + UNREAD_IDS,
+        };
+        let greeting = Greeting { hello, token, fresh_secret: rand::random(), next_id };
+        let mut state = self.lock();
+        state.frames.insert(stream, frames);
+        self.step(&mut state, Input::Hello(stream, Box::new(greeting)));
+    }
+
+    /// Anything else that happens.
+    pub fn input(&self, input: Input) {
+        let closed = if let Input::Closed(stream) = &input { Some(*stream) } else { None };
+        let mut state = self.lock();
+        self.step(&mut state, input);
+        if let Some(stream) = closed {
+            state.frames.remove(&stream);
+        }
+    }
+
+    /// The executor found that the client broke the protocol.
+    pub fn violated(&self, violation: &Violation) {
+        self.break_off(&mut self.lock(), violation);
+    }
+
+    /// The device is lost.
+    pub fn crashed(&self, message: &str) {
+        self.input(Input::End { reason: "Crashed".to_owned(), message: message.to_owned() });
+    }
+
+    /// Whether a bulk call shows the session's secret.
+    pub fn admits(&self, lease_uid: &str, secret: &[u8]) -> bool {
+        lease_uid == self.lease_uid && self.lock().server.as_ref().is_some_and(|server| server.secret_fits(secret))
+    }
+
+    /// Whether this stream carries the session.
+    pub fn carried_by(&self, stream: StreamId) -> bool {
+        self.lock().server.as_ref().is_some_and(|server| server.stream() == Some(stream))
+    }
+
+    /// Says when the session is over.
+    pub fn over(&self) -> watch::Receiver<Option<Over>> {
+        self.over.subscribe()
+    }
+
+    /// Says when a stream came or went.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// How it stands, for the supervisor.
+    pub fn pulse(&self) -> Pulse {
+        let state = self.lock();
+        let standing = state.server.as_ref().map_or(Standing::Ended, Server::standing);
+        let (standing, heard, lost) = match standing {
+            Standing::Bound | Standing::Ended => (link::Standing::Waiting, Duration::ZERO, Duration::ZERO),
+            Standing::Connected { heard } => (link::Standing::Connected, heard, Duration::ZERO),
+            Standing::Disconnected { heard, since } => (link::Standing::Disconnected, heard, since),
+        };
+        Pulse {
+            standing,
+            now_ms: milliseconds(clock::boot()),
+            heard_ms: milliseconds(heard),
+            lost_ms: milliseconds(lost),
+            active_ms: self.queue.active_ms(),
+            busy: self.queue.busy(),
+            opened_ms: milliseconds(state.opened.unwrap_or_default()),
+            live_storages: self.counts.storages.load(Ordering::Relaxed),
+            live_bytes: self.counts.bytes.load(Ordering::Relaxed),
+            operators: self.counts.operators.load(Ordering::Relaxed),
+            memory_used: self.counts.memory_used.load(Ordering::Relaxed),
+        }
+    }
+
+    fn check(&self, hello: &Hello) -> Token {
+        let token = match &hello.credential {
+            Some(Credential::Token(token) | Credential::Attach(token)) => token,
+            Some(Credential::Resume(_)) | None => return Token::Absent,
+        };
+        let verifier = self.verifier.lock().unwrap_or_else(PoisonError::into_inner);
+        match verifier.lease(token, &self.lease_uid, self.bound) {
+            Ok(claims) => Token::Valid { id: claims.registered.jti, attach: claims.attach },
+            Err(error) => {
+                tracing::warn!(reason = error.reason(), "a lease token was refused");
+                Token::Invalid { reason: error.reason().to_owned(), message: error.to_string() }
+            }
+        }
+    }
+
+    fn step(&self, state: &mut State, input: Input) {
+        let Some(server) = state.server.take() else { return };
+        let now = clock::boot();
+        let (stream, before) = (server.stream(), server.standing());
+        match server.step(input, now) {
+            Ok((server, outputs)) => {
+                let (carries, after) = (server.stream(), server.standing());
+                if !matches!(after, Standing::Bound) && state.opened.is_none() {
+                    state.opened = Some(now);
+                }
+                state.server = Some(server);
+                outputs.into_iter().for_each(|output| self.apply(state, output));
+                if stream != carries || std::mem::discriminant(&before) != std::mem::discriminant(&after) {
+                    self.changed.send_modify(|changes| *changes += 1);
+                }
+            }
+            Err(violation) => {
+                let frames = stream.and_then(|stream| state.frames.remove(&stream));
+                self.farewell(frames, &violation);
+            }
+        }
+    }
+
+    fn apply(&self, state: &mut State, output: Output) {
+        match output {
+            Output::Send(stream, frame) => send(state.frames.get(&stream), frame),
+            Output::Close(stream) => {
+                state.frames.remove(&stream);
+            }
+            Output::Begin(incarnation) => {
+                self.transfers.begin(incarnation.0);
+                self.queue.push(Work::Begin(incarnation));
+            }
+            Output::Run { incarnation, seq, commands } => self.queue.push(Work::Batch { incarnation, seq, commands }),
+            Output::TransferDone(transfer) => self.transfers.done(transfer),
+            Output::Ended { reason, message } => self.finish(Over { reason, message }),
+        }
+    }
+
+    fn break_off(&self, state: &mut State, violation: &Violation) {
+        let stream = state.server.take().and_then(|server| server.stream());
+        let frames = stream.and_then(|stream| state.frames.remove(&stream));
+        self.farewell(frames, violation);
+    }
+
+    fn farewell(&self, frames: Option<Frames>, violation: &Violation) {
+        tracing::warn!(reason = violation.reason(), %violation, "the client broke the protocol: its session ends");
+        send(frames.as_ref(), violation_frame(violation));
+        self.finish(Over { reason: violation.reason().to_owned(), message: violation.to_string() });
+    }
+
+    fn finish(&self, over: Over) {
+        self.over.send_if_modified(|current| {
+            let first = current.is_none();
+            current.get_or_insert(over);
+            first
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn send(frames: Option<&Frames>, frame: server_frame::Frame) {
+    if let Some(frames) = frames
+        && frames.send(Ok(ServerFrame { frame: Some(frame) })).is_err()
+    {
+        tracing::debug!("a frame found its stream gone; a resume repeats what matters");
+    }
+}
+
+/// Answers of the executor's thread, of one incarnation.
+#[derive(Debug)]
+pub struct Answers {
+    /// Where to.
+    pub session: Arc<Session>,
+    /// Whose.
+    pub incarnation: Incarnation,
+}
+
+impl Outlet for Answers {
+    fn reply(&mut self, request: RequestId, result: reply::Result) {
+        self.session.input(Input::Reply(self.incarnation, request.0, result));
+    }
+}

@@ -1,0 +1,212 @@
+//! Bulk bytes on their way: uploads that wait for the stream to reach them, and downloads that the stream waits for.
+//!
+//! Owns staging and its bound. Leaves order to the executor and connections to `session`. Invariants: staged uploads take at most `staging_bytes` together, but
+//! for the one the stream waits for; a download's bytes do not change before it is done, because the executor waits in [`Transfers::download`].
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+/// The session's transfers, shared by the executor's thread and the connections.
+#[derive(Debug)]
+pub struct Transfers {
+    state: Mutex<State>,
+    /// Woken when an upload is whole, a download is done, or the incarnation changes.
+    executor: Condvar,
+    /// Woken when staging has room, or the executor wants an upload.
+    uploads: Notify,
+    staging_bytes: u64,
+}
+
+/// The process that asked is gone: what the executor does for it is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Superseded;
+
+/// Why a chunk is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A hole.
+    #[error("chunk at {offset} came where {received} was due: send again from there")]
+    Gap {
+        /// Of the chunk.
+        offset: u64,
+        /// Received so far.
+        received: u64,
+    },
+    /// More bytes than announced, or announced differently before.
+    #[error("transfer {0} carries bytes that were not announced")]
+    Announced(u64),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    incarnation: u32,
+    uploads: HashMap<u64, Upload>,
+    staged: u64,
+    /// The upload the stream waits for.
+    wanted: Option<u64>,
+    /// Uploads that the executor has used, the oldest first: a repeat of one is acknowledged.
+    used: VecDeque<(u64, u64)>,
+    download: Option<(u64, Bytes)>,
+    /// Downloads the client said to have, while the stream has not reached them: none, unless the client errs.
+    done: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Upload {
+    total: u64,
+    data: Vec<u8>,
+}
+
+/// Used uploads remembered.
+const REMEMBERED: usize = 4096;
+
+impl Transfers {
+    /// With a bound for uploads that wait unread.
+    pub fn new(staging_bytes: u64) -> Transfers {
+        Transfers { state: Mutex::default(), executor: Condvar::new(), uploads: Notify::new(), staging_bytes }
+    }
+
+    /// A new process holds the session: all transfers of the one before end.
+    pub fn begin(&self, incarnation: u32) {
+        *self.lock() = State { incarnation, ..State::default() };
+        self.executor.notify_all();
+        self.uploads.notify_waiters();
+    }
+
+    /// The incarnation that holds the session.
+    pub fn incarnation(&self) -> u32 {
+        self.lock().incarnation
+    }
+
+    /// Waits for an upload of `total` bytes and takes it. Executor's thread.
+    ///
+    /// # Errors
+    /// [`Superseded`] when `incarnation` no longer holds the session.
+    pub fn upload(&self, incarnation: u32, transfer: u64, total: u64) -> Result<Vec<u8>, Superseded> {
+        let mut state = self.lock();
+        if total == 0 {
+            return Ok(Vec::new());
+        }
+        state.wanted = Some(transfer);
+        self.uploads.notify_waiters();
+        loop {
+            if state.incarnation != incarnation {
+                return Err(Superseded);
+            }
+            if state.uploads.get(&transfer).is_some_and(|upload| upload.data.len() as u64 == upload.total) {
+                let upload = state.uploads.remove(&transfer).expect("it was there");
+                state.wanted = None;
+                state.staged -= upload.total;
+                state.used.push_back((transfer, upload.total));
+                if state.used.len() > REMEMBERED {
+                    state.used.pop_front();
+                }
+                self.uploads.notify_waiters();
+                return Ok(upload.data);
+            }
+            state = self.executor.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes a chunk when there is room for its upload; returns how many bytes are received from the start on.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    ///
+    /// # Cancel safety
+    /// A cancelled call has taken the chunk or not; the sender asks with an empty chunk.
+    pub async fn chunk(&self, transfer: u64, offset: u64, total: u64, data: &[u8]) -> Result<u64, Refusal> {
+        loop {
+            let room = self.uploads.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            if let Some(result) = self.try_chunk(transfer, offset, total, data) {
+                return result;
+            }
+            room.await;
+        }
+    }
+
+    /// Offers the bytes of a download. Executor's thread.
+    pub fn offer(&self, transfer: u64, data: Bytes) {
+        self.lock().download = Some((transfer, data));
+    }
+
+    /// Waits until the client has the last byte of the download offered. Executor's thread.
+    ///
+    /// # Errors
+    /// [`Superseded`] when `incarnation` no longer holds the session.
+    pub fn download(&self, incarnation: u32, transfer: u64) -> Result<(), Superseded> {
+        let mut state = self.lock();
+        loop {
+            if state.incarnation != incarnation {
+                return Err(Superseded);
+            }
+            if state.done == Some(transfer) {
+                state.done = None;
+                state.download = None;
+                return Ok(());
+            }
+            state = self.executor.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The bytes of the download that the stream waits for, if it is this one.
+    pub fn bytes(&self, transfer: u64) -> Option<Bytes> {
+        self.lock().download.as_ref().filter(|(offered, _)| *offered == transfer).map(|(_, data)| data.clone())
+    }
+
+    /// The client has the last byte. Of a transfer that is not offered nothing comes: a repeat after a resume.
+    pub fn done(&self, transfer: u64) {
+        let mut state = self.lock();
+        if state.download.as_ref().is_some_and(|(offered, _)| *offered == transfer) {
+            state.done = Some(transfer);
+            self.executor.notify_all();
+        }
+    }
+
+    fn try_chunk(&self, transfer: u64, offset: u64, total: u64, data: &[u8]) -> Option<Result<u64, Refusal>> {
+        let mut state = self.lock();
+        if let Some((_, total)) = state.used.iter().find(|(used, _)| *used == transfer) {
+            return Some(Ok(*total));
+        }
+        if !state.uploads.contains_key(&transfer) {
+            let fits = state.staged.saturating_add(total) <= self.staging_bytes;
+            if !fits && state.wanted != Some(transfer) {
+                return None;
+            }
+            state.staged += total;
+            state.uploads.insert(transfer, Upload { total, data: Vec::new() });
+        }
+        let upload = state.uploads.get_mut(&transfer).expect("inserted above");
+        let received = upload.data.len() as u64;
+        let end = offset.saturating_add(data.len() as u64);
+        if upload.total != total || end > total {
+            return Some(Err(Refusal::Announced(transfer)));
+        }
+        if offset > received {
+            return Some(Err(Refusal::Gap { offset, received }));
+        }
+        if end > received {
+            if upload.data.capacity() == 0 {
+                upload.data.reserve_exact(usize::try_from(total).unwrap_or(0));
+            }
+            upload.data.extend_from_slice(&data[(received - offset) as usize..]);
+        }
+        let received = upload.data.len() as u64;
+        if received == total {
+            self.executor.notify_all();
+        }
+        Some(Ok(received))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+use super::*;
+use std::sync::Arc;
+
+#[tokio::test]
+async fn an_upload_is_taken_whole_whatever_is_cut_and_sent_again() {
+    let transfers = Arc::new(Transfers::new(1 << 20));
+    transfers.begin(1);
+    assert_eq!(transfers.chunk(7, 0, 6, b"abc").await, Ok(3));
+    assert_eq!(transfers.chunk(7, 1, 6, b"bcd").await, Ok(4));
+    assert_eq!(transfers.chunk(7, 5, 6, b"f").await, Err(Refusal::Gap { offset: 5, received: 4 }));
+    assert_eq!(transfers.chunk(7, 0, 6, b"").await, Ok(4));
+    let executor = std::thread::spawn({
+        let transfers = Arc::clone(&transfers);
+        move || transfers.upload(1, 7, 6)
+    });
+    assert_eq!(transfers.chunk(7, 4, 6, b"ef").await, Ok(6));
+    assert_eq!(executor.join().expect("the executor's thread ends"), Ok(b"abcdef".to_vec()));
+    assert_eq!(transfers.chunk(7, 0, 6, b"abc").await, Ok(6), "a repeat of what was used is acknowledged");
+    assert_eq!(transfers.chunk(8, 4, 6, b"efg").await, Err(Refusal::Announced(8)));
+}
+
+#[tokio::test]
+async fn uploads_beyond_the_bound_wait_until_the_stream_wants_them() {
+    let transfers = Arc::new(Transfers::new(4));
+    transfers.begin(1);
+    assert_eq!(transfers.chunk(1, 0, 4, b"aaaa").await, Ok(4));
+    let second = tokio::spawn({
+        let transfers = Arc::clone(&transfers);
+        async move { transfers.chunk(2, 0, 8, b"bbbbbbbb").await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!second.is_finished(), "eight bytes do not fit into four");
+    let executor = std::thread::spawn({
+        let transfers = Arc::clone(&transfers);
+        move || (transfers.upload(1, 2, 8), transfers.upload(1, 1, 4))
+    });
+    assert_eq!(second.await.expect("no panic"), Ok(8));
+    assert_eq!(executor.join().expect("the executor's thread ends"), (Ok(b"bbbbbbbb".to_vec()), Ok(b"aaaa".to_vec())));
+}
+
+#[test]
+fn a_new_incarnation_frees_an_executor_that_waits() {
+    let transfers = Arc::new(Transfers::new(4));
+    transfers.begin(1);
+    transfers.offer(3, Bytes::from_static(b"xyz"));
+    assert_eq!(transfers.bytes(3), Some(Bytes::from_static(b"xyz")));
+    let executor = std::thread::spawn({
+        let transfers = Arc::clone(&transfers);
+        move || transfers.download(1, 3)
+    });
+    transfers.done(2);
+    transfers.begin(2);
+    assert_eq!(executor.join().expect("the executor's thread ends"), Err(Superseded));
+    assert_eq!(transfers.bytes(3), None);
+}
