@@ -3,11 +3,14 @@
 //! Owns the API server, the reconcilers, their storage in Postgres and the client commands. Leaves what things are to `torch-remote-api`, decisions to
 //! `torch-remote-plan`, and the wire to `torch-remote-proto`. Tensor traffic never passes here.
 
+pub mod agents;
 pub mod apiserver;
 pub mod auth;
 pub mod document;
 pub mod explain;
 pub mod postgres;
+pub mod provider;
+pub mod reconcile;
 pub mod store;
 
 /// Client of the agents' Control service, generated over [`torch_remote_proto::v1`].

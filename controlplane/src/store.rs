@@ -4,14 +4,21 @@
 //! Invariants: a write takes the row of `cluster_rv` as its last lock, so a reader that has seen version N has seen all up to N; a write that
 //! changes nothing has no version; one task per replica reads the log, however many watch.
 
+pub mod agent;
+pub mod claim;
+pub mod device;
 pub mod event;
 pub mod key;
+pub mod lease;
 pub mod list;
 pub mod log;
+pub mod machine;
 pub mod namespace;
 pub mod object;
 pub mod sealed;
 pub mod signing_key;
+pub mod slot;
+pub mod tensor;
 pub mod watch_cache;
 pub mod write;
 

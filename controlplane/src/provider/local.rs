@@ -1,0 +1,303 @@
+//! The provider `Local`: an agent as a process of this machine.
+//!
+//! Owns the agent's process and folder. Invariants: an agent is a session of its own, so that it outlives this process; it is known by the token on its command
+//! line, its owner and its program, never by a number alone; a signal goes through a descriptor of the very process that was looked at.
+
+mod process;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use sha2::{Digest, Sha256};
+use torch_remote_api::agent::{AgentConfig, Listen, SlotConfig};
+use torch_remote_api::gpu::GpuType;
+use torch_remote_api::machine::RemoteMachineSpec;
+use torch_remote_plan::machine::Refusal;
+
+use super::{Error, Provider, Request, Running, Sighting};
+use process::Found;
+
+/// Longest path of a Unix socket, bytes.
+const SOCKET_PATH_BYTES: usize = 107;
+/// Longest name of a socket in its folder: `/slot-999`.
+const SOCKET_NAME_BYTES: usize = 9;
+/// Between two looks at a process that is to end.
+const POLL: Duration = Duration::from_millis(20);
+/// Bytes of the log's end that are quoted when an agent has failed.
+const QUOTED_BYTES: usize = 600;
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The agent's program, absolute.
+    pub agent: PathBuf,
+    /// Folder for configurations and logs, made if missing: `machines/<uid>/<token>/`.
+    pub data_dir: PathBuf,
+    /// Folder for sockets where `data_dir` is too long for them; usually that of temporary files.
+    pub short_dir: PathBuf,
+    /// The agent's whole environment.
+    pub environment: Vec<(String, String)>,
+    /// Intra-op threads of each executor; 0: all cores.
+    pub threads: u32,
+}
+
+/// The provider.
+#[derive(Debug, Clone)]
+pub struct Local {
+    settings: Arc<Settings>,
+    /// How children of ours ended, by token.
+    ended: Arc<Mutex<HashMap<String, String>>>,
+}
+
+impl Local {
+    /// A provider over these settings.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings: Arc::new(settings), ended: Arc::default() }
+    }
+
+    /// Ends every agent of this data directory: asks, waits up to `grace`, then kills. Returns their tokens, when none is left.
+    ///
+    /// # Errors
+    /// The processes could not be looked at.
+    pub async fn end_all(&self, grace: Duration) -> Result<Vec<String>, Error> {
+        let asked = self.agents("end all agents")?;
+        let deadline = tokio::time::Instant::now() + grace;
+        for found in &asked {
+            found.signal(false).map_err(unknown("end an agent"))?;
+        }
+        loop {
+            let left = self.agents("end all agents")?;
+            if left.is_empty() {
+                return Ok(asked.into_iter().map(|found| found.token).collect());
+            }
+            if tokio::time::Instant::now() >= deadline {
+                for found in &left {
+                    found.signal(true).map_err(unknown("kill an agent"))?;
+                }
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Agents whose configuration lies in our data directory.
+    fn agents(&self, operation: &'static str) -> Result<Vec<Found>, Error> {
+        let machines = self.settings.data_dir.join("machines");
+        let found = process::agents(&self.settings.agent).map_err(unknown(operation))?;
+        Ok(found.into_iter().filter(|found| found.config.starts_with(&machines)).collect())
+    }
+
+    fn look(&self, token: &str) -> Result<Option<Found>, Error> {
+        Ok(self.agents("look for an agent")?.into_iter().find(|found| found.token == token))
+    }
+
+    fn start(&self, request: &Request) -> Result<(), io::Error> {
+        let dir = self.settings.data_dir.join("machines").join(&request.machine_uid).join(&request.token);
+        make_dir(&dir)?;
+        let sockets = self.socket_dir(&request.token);
+        make_private(&sockets)?;
+        let path = dir.join("agent.json");
+        let text = serde_json::to_vec_pretty(&self.config(request, &sockets)).map_err(io::Error::other)?;
+        write_private(&path, &text)?;
+        let log = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(dir.join("agent.log"))?;
+        let mut command = tokio::process::Command::new(&self.settings.agent);
+        command
+            .arg("supervise")
+            .arg("--config")
+            .arg(&path)
+            .arg("--token")
+            .arg(&request.token)
+            .current_dir(&dir)
+            .env_clear();
+        command.envs(self.settings.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        // SAFETY: runs in the child between fork and exec, where only async-signal-safe calls are allowed; setsid is one, and it allocates nothing.
+        unsafe { command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into)) };
+        let mut child = command.spawn()?;
+        let (ended, token) = (self.ended.clone(), request.token.clone());
+        // Owned by the process it reaps: ends with it, or with this process.
+        tokio::spawn(async move {
+            let how = match child.wait().await {
+                Ok(status) => status.to_string(),
+                Err(error) => format!("its end could not be seen: {error}"),
+            };
+            ended.lock().unwrap_or_else(PoisonError::into_inner).insert(token, how);
+        });
+        Ok(())
+    }
+
+    fn config(&self, request: &Request, sockets: &Path) -> AgentConfig {
+        let listen = |name: String| Listen::Unix(sockets.join(name).to_string_lossy().into_owned());
+        let spec = &request.spec;
+        let slot =
+            |slot: u32| SlotConfig { gpu: slot / spec.slots_per_gpu.max(1), listen: listen(format!("slot-{slot}")) };
+        AgentConfig {
+            machine_uid: request.machine_uid.clone(),
+            machine: request.machine.clone(),
+            token: request.token.clone(),
+            issuer: request.agent.issuer.clone(),
+            jwks: request.agent.jwks.clone(),
+            control: listen("control".to_owned()),
+            slots: (0..spec.slots()).map(slot).collect(),
+            device: if spec.gpu.gpu_type == GpuType::Cpu { "cpu" } else { "cuda" }.to_owned(),
+            threads: self.settings.threads,
+            dead_man_ms: request.agent.dead_man_ms,
+            heartbeat_ms: request.agent.heartbeat_ms,
+            otlp: request.agent.otlp.clone(),
+            clock_offset_file: self.clock_offset_file(),
+        }
+    }
+
+    /// Tests move the clock of agents with a file beside the machines.
+    fn clock_offset_file(&self) -> Option<String> {
+        let path = self.settings.data_dir.join("clock-offset");
+        path.exists().then(|| path.to_string_lossy().into_owned())
+    }
+
+    /// Follows from the token, so that it is found again after a restart.
+    fn socket_dir(&self, token: &str) -> PathBuf {
+        let mut hash = Sha256::new();
+        hash.update(self.settings.data_dir.as_os_str().as_encoded_bytes());
+        hash.update([0]);
+        hash.update(token);
+        let name = hex::encode(&hash.finalize()[..8]);
+        let near = self.settings.data_dir.join("sockets").join(&name);
+        if near.as_os_str().len() + SOCKET_NAME_BYTES <= SOCKET_PATH_BYTES {
+            near
+        } else {
+            self.settings.short_dir.join(format!("tr-{name}"))
+        }
+    }
+
+    fn has_ended(&self, token: &str) -> bool {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).contains_key(token)
+    }
+
+    fn why(&self, token: &str) -> String {
+        let how = self.ended.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned();
+        let Some(log) = self.log(token) else {
+            return how.map(|how| format!("its agent ended ({how})")).unwrap_or_default();
+        };
+        let quoted = last_lines(&log);
+        let how = how.map_or_else(|| "its agent is gone".to_owned(), |how| format!("its agent ended ({how})"));
+        if quoted.is_empty() {
+            format!("{how}; its log {} is empty", log.display())
+        } else {
+            format!("{how}; the end of {}: {quoted}", log.display())
+        }
+    }
+
+    fn log(&self, token: &str) -> Option<PathBuf> {
+        let machines = fs::read_dir(self.settings.data_dir.join("machines")).ok()?;
+        machines.flatten().map(|machine| machine.path().join(token).join("agent.log")).find(|log| log.exists())
+    }
+}
+
+impl Provider for Local {
+    fn check(&self, spec: &RemoteMachineSpec) -> Result<(), Refusal> {
+        if spec.gpu.gpu_type != GpuType::Cpu && !Path::new("/dev/nvidiactl").exists() {
+            let message = format!(
+                "this machine has no NVIDIA GPU, so the provider can not offer {}; ask for gpu.type CPU, or for another provider",
+                spec.gpu.gpu_type
+            );
+            return Err(Refusal { reason: "NoSuchGPU", message });
+        }
+        if !self.settings.agent.is_file() {
+            let message = format!(
+                "the agent's program {} is not there; install torch-remote-agent, or name it with --agent",
+                self.settings.agent.display()
+            );
+            return Err(Refusal { reason: "NoAgent", message });
+        }
+        Ok(())
+    }
+
+    fn find<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Sighting, Error>> {
+        Box::pin(async move {
+            let Some(found) = self.look(token)? else { return Ok(Sighting::Absent { why: self.why(token) }) };
+            let control = Listen::Unix(self.socket_dir(token).join("control").to_string_lossy().into_owned());
+            Ok(Sighting::Running(Running { provider_id: found.id(), control }))
+        })
+    }
+
+    fn create<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            if self.look(&request.token)?.is_some() {
+                return Ok(());
+            }
+            let refused = |error: io::Error| Error::Refused {
+                provider: "Local",
+                operation: "start an agent",
+                message: format!(
+                    "{}: {error}; look at {} and its permissions",
+                    self.settings.agent.display(),
+                    self.settings.data_dir.display()
+                ),
+            };
+            self.start(request).map_err(refused)?;
+            // The kernel shows a command line a moment after the program has begun; an answer before it would let the next look say "absent".
+            while self.look(&request.token)?.is_none() && !self.has_ended(&request.token) {
+                tokio::time::sleep(POLL).await;
+            }
+            Ok(())
+        })
+    }
+
+    fn terminate<'a>(&'a self, token: &'a str, force: bool) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            match self.look(token)? {
+                Some(found) => found.signal(force).map_err(unknown("end an agent")),
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn list(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+        Box::pin(async move { Ok(self.agents("list agents")?.into_iter().map(|found| found.token).collect()) })
+    }
+}
+
+fn unknown(operation: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Unknown { provider: "Local", operation, source }
+}
+
+fn make_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// A folder that only we may enter: where others may write, a name alone proves nothing.
+fn make_private(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        make_dir(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let found = fs::symlink_metadata(path)?;
+    if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o077 != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("{} is not a private folder of ours", path.display()),
+        ));
+    }
+    Ok(())
+}
+
+fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    file.write_all(text)
+}
+
+fn last_lines(path: &Path) -> String {
+    let text = fs::read(path).unwrap_or_default();
+    let tail = String::from_utf8_lossy(&text[text.len().saturating_sub(QUOTED_BYTES)..]).into_owned();
+    let lines: Vec<&str> = tail.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(3)..].join(" | ")
+}

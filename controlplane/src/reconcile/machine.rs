@@ -1,0 +1,369 @@
+//! Machines: what is observed, and how a plan is applied.
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use torch_remote_api::condition::{self, Truth};
+use torch_remote_api::machine::{READY, RemoteMachine, RemoteMachineStatus};
+use torch_remote_api::object::MACHINE_FINALIZER;
+use torch_remote_api::provider::Provider as ProviderObject;
+use torch_remote_plan::Observed;
+use torch_remote_plan::machine::{self, Action, Agent, AttemptState, Desired, End, Instance, Observation, Refusal};
+use uuid::Uuid;
+
+use super::{Again, Error, Shared, Work, until};
+use crate::agents::Target;
+use crate::provider::{self, AgentTerms, Provider, Request, Sighting};
+use crate::store::claim::Claim;
+use crate::store::machine::{self as rows, New, Stored};
+use crate::store::{Key, Object, Preconditions, Resource, agent};
+
+/// While another replica has the machine.
+const ELSEWHERE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// What one look has found, for applying.
+struct Look {
+    key: Key,
+    object: Object,
+    machine: RemoteMachine,
+    claim: Claim,
+    stored: Option<Stored>,
+    desired: Desired,
+    provider: Option<std::sync::Arc<dyn Provider>>,
+}
+
+pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error> {
+    let Some(object) = shared.parts.objects.get(key).await? else { return Ok(None) };
+    let machine: RemoteMachine = object.parse()?;
+    let Ok(uid) = Uuid::parse_str(object.uid()) else { return Ok(None) };
+    let Some(claim) = shared.claims.hold(uid).await? else { return Ok(Some(ELSEWHERE)) };
+    let stored = rows::latest(shared.pool(), uid).await?;
+    let (wished, accepted) = provider_for(shared, &machine).await?;
+    let provider = match &stored {
+        Some(stored) if stored.provider != machine.spec.provider && !gone(stored) => {
+            named(shared, &stored.provider).await?
+        }
+        _ => wished,
+    };
+    let desired = desired(&machine, accepted);
+    let mut look = Look { key: key.clone(), object, machine, claim, stored, desired, provider };
+    let observed = observe(shared, &mut look).await?;
+    let now = shared.parts.objects.now().await?;
+    let plan = machine::plan(&look.desired, &observed, now);
+    let more = plan.actions.iter().any(|action| !matches!(action, Action::Report(_)));
+    for action in &plan.actions {
+        apply(shared, &look, action).await?;
+    }
+    Ok(if more { Some(std::time::Duration::ZERO) } else { until(plan.wake, now) })
+}
+
+fn gone(stored: &Stored) -> bool {
+    matches!(stored.attempt.state, AttemptState::Gone { .. })
+}
+
+/// The provider that the spec names, and whether it takes the machine.
+async fn provider_for(
+    shared: &Shared,
+    machine: &RemoteMachine,
+) -> Result<(Option<std::sync::Arc<dyn Provider>>, Result<(), Refusal>), Error> {
+    let name = &machine.spec.provider;
+    let key = Key::cluster(Resource::PROVIDERS, name.as_str());
+    let Some(object) = shared.parts.objects.get(&key).await? else {
+        let there = shared.parts.objects.list(Resource::PROVIDERS, None).await?;
+        let names: Vec<&str> = there.items.iter().map(Object::name).collect();
+        let have = if names.is_empty() {
+            "there is none yet; apply one first".to_owned()
+        } else {
+            format!("there are: {}", names.join(", "))
+        };
+        return Ok((
+            None,
+            Err(Refusal {
+                reason: "NoSuchProvider",
+                message: format!("spec.provider names \"{name}\", which does not exist; {have}"),
+            }),
+        ));
+    };
+    let spec = object.parse::<ProviderObject>()?.spec;
+    let Some(provider) = shared.parts.providers.get(spec.provider_type) else {
+        let message = format!(
+            "this control plane can not make machines of type {} (Provider {name})",
+            spec.provider_type.as_str()
+        );
+        return Ok((None, Err(Refusal { reason: "ProviderNotServed", message })));
+    };
+    let accepted = if object.deleting() {
+        Err(Refusal { reason: "ProviderDeleting", message: format!("Provider {name} is being deleted") })
+    } else {
+        provider.check(&machine.spec)
+    };
+    Ok((Some(provider), accepted))
+}
+
+async fn named(shared: &Shared, name: &str) -> Result<Option<std::sync::Arc<dyn Provider>>, Error> {
+    let Some(object) = shared.parts.objects.get(&Key::cluster(Resource::PROVIDERS, name)).await? else {
+        return Ok(None);
+    };
+    Ok(shared.parts.providers.get(object.parse::<ProviderObject>()?.spec.provider_type))
+}
+
+fn desired(machine: &RemoteMachine, accepted: Result<(), Refusal>) -> Desired {
+    let spec = &machine.spec;
+    Desired {
+        generation: machine.metadata.generation(),
+        deleting: machine.metadata.deleting(),
+        suspend: spec.suspend,
+        launch: launch_hash(machine),
+        accepted,
+        timeout: Some(spec.timeout.get()),
+        idle_timeout: Some(spec.idle_timeout.get()),
+        startup_timeout: spec.startup_timeout.get(),
+        retry_limit: spec.retry.limit,
+        gpu: spec.gpu,
+        slots: spec.slots(),
+    }
+}
+
+/// Of what an instance is made from; times, retries and who may use it can change under a running one.
+fn launch_hash(machine: &RemoteMachine) -> String {
+    let spec = &machine.spec;
+    let made_from = json!([
+        spec.provider,
+        spec.gpu,
+        spec.slots_per_gpu,
+        spec.image,
+        spec.env,
+        spec.secret_refs,
+        spec.volumes,
+        spec.regions,
+        spec.cpu,
+        spec.memory
+    ]);
+    hex::encode(&Sha256::digest(made_from.to_string())[..8])
+}
+
+async fn observe(shared: &Shared, look: &mut Look) -> Result<Observation, Error> {
+    let (pool, claim) = (shared.pool(), look.claim);
+    let held = rows::held(pool, claim.machine).await?;
+    let mut instance = Observed::Known(Instance::Absent { why: String::new() });
+    let mut agent = Agent::Unknown;
+    match &look.stored {
+        Some(stored) if !gone(stored) => {
+            let sighting = sight(shared, look.provider.as_deref(), &stored.token).await;
+            if let (Observed::Known(Sighting::Running(running)), AttemptState::Created { .. }) =
+                (&sighting, &stored.attempt.state)
+            {
+                let target = Target {
+                    claim,
+                    attempt: stored.attempt.number,
+                    machine: look.key.clone(),
+                    control: running.control.clone(),
+                };
+                shared.agents.join(target);
+                agent = agent::sight(pool, claim, stored.attempt.number, look.desired.slots).await?;
+            } else if !matches!(sighting, Observed::Unknown) {
+                shared.agents.leave(claim.machine);
+            }
+            instance = match sighting {
+                Observed::Known(Sighting::Running(running)) => {
+                    Observed::Known(Instance::Running { provider_id: running.provider_id })
+                }
+                Observed::Known(Sighting::Absent { why }) => Observed::Known(Instance::Absent { why }),
+                Observed::Unknown => Observed::Unknown,
+            };
+        }
+        _ => shared.agents.leave(claim.machine),
+    }
+    Ok(Observation {
+        finalizer: look.machine.metadata.has_finalizer(MACHINE_FINALIZER),
+        attempt: look.stored.as_ref().map(|stored| stored.attempt.clone()),
+        instance,
+        agent,
+        leases: held.leases,
+        last_release: held.last_release,
+        wanted: shared.wanted().contains(&claim.machine.to_string()),
+        jitter: jitter(claim.machine, look.stored.as_ref()),
+        status: look.machine.status.clone(),
+    })
+}
+
+async fn sight(shared: &Shared, provider: Option<&dyn Provider>, token: &str) -> Observed<Sighting> {
+    let Some(provider) = provider else { return Observed::Unknown };
+    match tokio::time::timeout(shared.parts.timing.provider, provider.find(token)).await {
+        Ok(Ok(sighting)) => Observed::Known(sighting),
+        Ok(Err(error)) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, token, "the provider could not look");
+            Observed::Unknown
+        }
+        Err(_) => Observed::Unknown,
+    }
+}
+
+/// The same for the same attempt, so that a plan is repeatable; another for each machine and attempt.
+fn jitter(machine: Uuid, stored: Option<&Stored>) -> f64 {
+    let number = stored.map_or(0, |stored| stored.attempt.number);
+    let digest = Sha256::digest(format!("{machine}/{number}"));
+    f64::from(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])) / f64::from(u32::MAX)
+}
+
+/// Deterministic: whoever plans the same attempt names it the same.
+fn token(machine: Uuid, number: u32) -> String {
+    format!("tr-{}-{number}", machine.simple())
+}
+
+async fn apply(shared: &Shared, look: &Look, action: &Action) -> Result<(), Error> {
+    let (pool, claim, recorder) = (shared.pool(), look.claim, &shared.parts.recorder);
+    match action {
+        Action::AddFinalizer => {
+            let mut write = shared.parts.objects.begin().await?;
+            write.add_finalizer(&look.key, MACHINE_FINALIZER).await?;
+            write.commit().await?;
+        }
+        Action::RecordIntent(intent) => {
+            let token = token(claim.machine, intent.number);
+            let spec = &look.machine.spec;
+            let gpus: Vec<i32> =
+                (0..spec.slots()).map(|slot| i32::try_from(slot / spec.slots_per_gpu.max(1)).unwrap_or(0)).collect();
+            rows::record_intent(pool, claim, New { intent, token: &token, provider: &spec.provider, gpus: &gpus })
+                .await?;
+        }
+        Action::Create { number } => create(shared, look, *number).await?,
+        Action::RecordCreated { number, provider_id } => {
+            if rows::record_created(pool, claim, *number, provider_id).await? {
+                recorder.normal(
+                    &look.object,
+                    "Launched",
+                    format!("attempt {number}: the provider has started {provider_id}"),
+                );
+            }
+        }
+        Action::RecordReady { number } => {
+            if rows::record_ready(pool, claim, *number).await? {
+                recorder.normal(
+                    &look.object,
+                    "Ready",
+                    format!("attempt {number}: all slots are warm and can be leased"),
+                );
+            }
+            shared.wake.wake(Work::Queue);
+        }
+        Action::BeginEnd { number, end, message } => {
+            if rows::begin_end(pool, claim, *number, (*end, message)).await? {
+                recorder.normal(&look.object, end.as_str(), format!("attempt {number} is to end: {message}"));
+            }
+        }
+        Action::Terminate { number, force } => {
+            if let (Some(stored), Some(provider)) = (&look.stored, &look.provider) {
+                terminate(shared, &**provider, &stored.token, *force).await;
+            }
+            tracing::debug!(machine = %look.key, number, force, "asked the provider to end an instance");
+        }
+        Action::RecordGone { number, end, message } => record_gone(shared, look, (*number, *end, message)).await?,
+        Action::RemoveFinalizer => {
+            let mut write = shared.parts.objects.begin().await?;
+            write.remove_finalizer(&look.key, MACHINE_FINALIZER).await?;
+            write.commit().await?;
+            rows::forget(pool, claim).await?;
+            shared.claims.forget(claim.machine);
+            shared.wake.wake(Work::Queue);
+        }
+        Action::Report(status) => report(shared, look, status).await?,
+    }
+    Ok(())
+}
+
+async fn create(shared: &Shared, look: &Look, number: u32) -> Result<(), Error> {
+    let (Some(stored), Some(provider)) = (&look.stored, &look.provider) else { return Ok(()) };
+    let terms = AgentTerms {
+        issuer: shared.parts.keys.issuer().to_owned(),
+        jwks: shared.parts.keys.jwks(),
+        dead_man_ms: u64::try_from(shared.parts.timing.dead_man.as_millis()).unwrap_or(u64::MAX),
+        heartbeat_ms: u64::try_from(shared.parts.timing.heartbeat.as_millis()).unwrap_or(u64::MAX),
+        otlp: shared.parts.otlp.clone(),
+    };
+    let request = Request {
+        token: stored.token.clone(),
+        machine_uid: look.claim.machine.to_string(),
+        machine: format!("{}/{}", look.key.namespace, look.key.name),
+        spec: look.machine.spec.clone(),
+        agent: terms,
+    };
+    match tokio::time::timeout(shared.parts.timing.provider, provider.create(&request)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(provider::Error::Refused { message, .. })) => {
+            shared.parts.recorder.warning(&look.object, "CreateFailed", format!("attempt {number}: {message}"));
+            rows::record_gone(shared.pool(), look.claim, number, (End::CreateFailed, &message)).await?;
+        }
+        // Whether it was made is not known: the next look at the provider says.
+        Ok(Err(error)) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, token = request.token, "no answer to a create")
+        }
+        Err(_) => tracing::warn!(token = request.token, "no answer to a create in time"),
+    }
+    Ok(())
+}
+
+pub(super) async fn terminate(shared: &Shared, provider: &dyn Provider, token: &str, force: bool) {
+    match tokio::time::timeout(shared.parts.timing.provider, provider.terminate(token, force)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            token,
+            "the provider could not end an instance; asked again"
+        ),
+        Err(_) => {
+            tracing::warn!(token, "the provider did not answer in time when asked to end an instance; asked again")
+        }
+    }
+}
+
+async fn record_gone(shared: &Shared, look: &Look, (number, end, message): (u32, End, &String)) -> Result<(), Error> {
+    let held = rows::held(shared.pool(), look.claim.machine).await?;
+    if rows::record_gone(shared.pool(), look.claim, number, (end, message)).await? {
+        let text = format!("attempt {number} is gone: {message}");
+        match end.is_failure() {
+            true => shared.parts.recorder.warning(&look.object, end.as_str(), text),
+            false => shared.parts.recorder.normal(&look.object, "Gone", text),
+        }
+    }
+    shared.agents.leave(look.claim.machine);
+    for lease in held.leases.iter().filter_map(|lease| super::key(Resource::LEASES, lease)) {
+        shared.wake.wake(Work::Lease(lease));
+    }
+    shared.wake.wake(Work::Queue);
+    Ok(())
+}
+
+async fn report(shared: &Shared, look: &Look, status: &RemoteMachineStatus) -> Result<(), Error> {
+    let body = serde_json::to_value(status).map_err(Error::Json)?;
+    let mut write = shared.parts.objects.begin().await?;
+    write.update_status(&look.key, body, &Preconditions::unchanged(&look.object)).await?;
+    write.commit().await?;
+    let ready = |status: &RemoteMachineStatus| {
+        condition::find(&status.conditions, READY).map(|ready| (ready.status, ready.reason.clone()))
+    };
+    let (before, after) = (ready(&look.machine.status), ready(status));
+    if before == after {
+        return Ok(());
+    }
+    if let Some(fact) = condition::find(&status.conditions, READY).filter(|fact| fact.status != Truth::True) {
+        let worth = [
+            "BackOff",
+            "RetriesExhausted",
+            "AgentSilent",
+            "NoSuchProvider",
+            "ProviderNotServed",
+            "NoSuchGPU",
+            "NoAgent",
+        ];
+        if worth.contains(&fact.reason.as_str()) {
+            let launched = condition::find(&status.conditions, torch_remote_api::machine::LAUNCHED);
+            let message =
+                [fact.message.as_str(), launched.map(|launched| launched.message.as_str()).unwrap_or_default()];
+            let message = message.into_iter().find(|message| !message.is_empty()).unwrap_or_default();
+            shared.parts.recorder.warning(&look.object, &fact.reason, message);
+        }
+    }
+    super::metrics::machine(before.map(|before| before.0), after.map(|after| after.0));
+    shared.wake.wake(Work::Queue);
+    Ok(())
+}

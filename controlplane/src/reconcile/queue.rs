@@ -1,0 +1,215 @@
+//! The queue: who is bound to what next.
+
+use std::collections::{BTreeMap, HashMap};
+
+use torch_remote_api::condition::{self, Truth};
+use torch_remote_api::lease::{DeviceLease, Mode, ORPHAN_TIME};
+use torch_remote_api::machine::{EXPIRED, FAILED, READY, RemoteMachine};
+use torch_remote_plan::lease::Fit;
+use torch_remote_plan::queue::{self, Ask, Machine, Placement, Waiting};
+use torch_remote_plan::{Uid, queue::Plan};
+use uuid::Uuid;
+
+use super::{Again, Error, Shared, Verdict, Work, until};
+use crate::store::slot::{self, Bound, Terms};
+use crate::store::{Key, Resource, lease as rows};
+
+/// A session must be opened this long after the bind: for a waiter that renews, and for one that does not.
+const OPEN_RENEWING_MS: u64 = 60_000;
+const OPEN_OTHERS_MS: u64 = 600_000;
+/// Annotation with the trace of the request that made an object.
+const TRACEPARENT: &str = "torchremote.dev/traceparent";
+
+struct Scene {
+    leases: HashMap<Uid, (Key, DeviceLease, bool)>,
+    waiting: Vec<Waiting>,
+    machines: Vec<Machine>,
+    keys: HashMap<Uid, Key>,
+}
+
+pub(super) async fn reconcile(shared: &Shared) -> Result<Again, Error> {
+    let scene = observe(shared).await?;
+    let now = shared.parts.objects.now().await?;
+    let plan = queue::plan(&scene.waiting, &scene.machines, now);
+    let mut again = false;
+    for placement in &plan.placements {
+        again |= bind(shared, &scene, placement).await?;
+    }
+    tell(shared, &scene, &plan);
+    super::metrics::leases(shared.pool()).await;
+    if again {
+        return Ok(Some(std::time::Duration::ZERO));
+    }
+    Ok(until(scene.waiting.iter().filter_map(|waiting| waiting.not_before.filter(|at| *at > now)).min(), now))
+}
+
+async fn observe(shared: &Shared) -> Result<Scene, Error> {
+    let queued = rows::waiting(shared.pool()).await?;
+    let mut slots = if queued.is_empty() { BTreeMap::new() } else { slot::all(shared.pool()).await? };
+    let (mut machines, mut keys) = (vec![], HashMap::new());
+    if !queued.is_empty() {
+        for object in shared.parts.objects.list(Resource::MACHINES, None).await?.items {
+            let machine: RemoteMachine = object.parse()?;
+            let uid = Uid(object.uid().to_owned());
+            keys.insert(uid.clone(), Key::new(Resource::MACHINES, object.namespace(), object.name()));
+            let own = Uuid::parse_str(&uid.0).ok().and_then(|uid| slots.remove(&uid)).unwrap_or_default();
+            machines.push(seen(uid, &machine, own));
+        }
+    }
+    let (mut leases, mut waiting) = (HashMap::new(), vec![]);
+    for row in queued {
+        let object = crate::store::Object { body: row.body };
+        let lease: DeviceLease = object.parse()?;
+        let uid = Uid(object.uid().to_owned());
+        let key = Key::new(Resource::LEASES, object.namespace(), object.name());
+        waiting.push(Waiting {
+            head: row.head,
+            not_before: row.not_before,
+            created_at: row.created_at,
+            ..wish(uid.clone(), &lease, &machines)
+        });
+        leases.insert(uid, (key, lease, row.renewing));
+    }
+    Ok(Scene { leases, waiting, machines, keys })
+}
+
+fn seen(uid: Uid, machine: &RemoteMachine, slots: Vec<queue::Slot>) -> Machine {
+    let spec = &machine.spec;
+    let over = |kind: &str| condition::find(&machine.status.conditions, kind).filter(|fact| fact.status == Truth::True);
+    let never = match (over(FAILED), over(EXPIRED)) {
+        _ if machine.metadata.deleting() => Some("it is being deleted".to_owned()),
+        (Some(failed), _) => Some(failed.message.clone()),
+        (None, Some(expired)) if expired.reason == "Expired" => Some(expired.message.clone()),
+        _ => None,
+    };
+    let serves = never.is_none() && !spec.suspend;
+    Machine {
+        uid,
+        namespace: machine.metadata.namespace().to_owned(),
+        name: machine.metadata.name().to_owned(),
+        gpu: spec.gpu.gpu_type,
+        count: spec.gpu.count,
+        slots_per_gpu: spec.slots_per_gpu,
+        memory: spec.gpu.gpu_type.memory_gib().map(|gib| gib << 30),
+        allowed: spec.allowed_namespaces.clone(),
+        never,
+        ready: condition::holds(&machine.status.conditions, READY),
+        slots: if serves { slots } else { vec![] },
+    }
+}
+
+fn wish(uid: Uid, lease: &DeviceLease, machines: &[Machine]) -> Waiting {
+    let spec = &lease.spec;
+    let own = lease.metadata.namespace();
+    let machine = spec
+        .machine_ref
+        .as_ref()
+        .map(|machine| (machine.namespace.clone().unwrap_or_else(|| own.to_owned()), machine.name.clone()));
+    let mut alternatives: Vec<Ask> = spec
+        .gpu
+        .iter()
+        .map(|ask| Ask {
+            gpu: ask.gpu_type,
+            count: ask.count,
+            memory: ask.memory.as_ref().map(|memory| memory.units()),
+        })
+        .collect();
+    if let (Some((namespace, name)), true) = (&machine, alternatives.is_empty()) {
+        let named = machines.iter().find(|machine| machine.namespace == *namespace && machine.name == *name);
+        alternatives.extend(named.map(|machine| Ask { gpu: machine.gpu, count: 1, memory: None }));
+    }
+    // Pools make no machines yet, so nothing is of one.
+    if spec.pool_ref.is_some() {
+        alternatives.clear();
+    }
+    Waiting {
+        lease: uid,
+        namespace: own.to_owned(),
+        head: false,
+        not_before: None,
+        priority: spec.priority,
+        created_at: chrono::DateTime::UNIX_EPOCH,
+        alternatives,
+        exclusive: spec.mode == Mode::Exclusive,
+        machine,
+    }
+}
+
+/// Returns whether the queue must be looked at again.
+async fn bind(shared: &Shared, scene: &Scene, placement: &Placement) -> Result<bool, Error> {
+    let Some((key, lease, renewing)) = scene.leases.get(&placement.lease) else { return Ok(false) };
+    let Some(machine) =
+        placement.slots.first().and_then(|slot| scene.machines.iter().find(|machine| machine.uid == slot.machine))
+    else {
+        return Ok(false);
+    };
+    let Ok(uid) = Uuid::parse_str(&placement.lease.0) else { return Ok(false) };
+    let spec = &lease.spec;
+    let terms = Terms {
+        lease: format!("{}/{}", key.namespace, key.name),
+        machine: format!("{}/{}", machine.namespace, machine.name),
+        gpu: machine.gpu.as_str().to_owned(),
+        holder: lease.status.holder.clone().unwrap_or_default(),
+        duration_ms: spec.duration.as_millis(),
+        reconnect_window_ms: spec.reconnect_window.as_millis(),
+        orphan_ms: ORPHAN_TIME.as_millis(),
+        resumable: spec.resumable,
+        idle_timeout_ms: spec.idle_timeout.as_millis(),
+        open_timeout_ms: if *renewing { OPEN_RENEWING_MS } else { OPEN_OTHERS_MS },
+        memory_bytes: spec.gpu_memory.as_ref().map_or(0, |memory| memory.units()),
+        traceparent: lease.metadata.annotations.get(TRACEPARENT).cloned().unwrap_or_default(),
+    };
+    let bound = slot::bind(shared.pool(), uid, &placement.slots, &terms, shared.serving_since).await?;
+    if bound == Bound::Yes {
+        tracing::info!(lease = %terms.lease, machine = %terms.machine, slots = placement.slots.len(), "bound a lease");
+        shared.agents.poke();
+    }
+    shared.wake.wake(Work::Lease(key.clone()));
+    shared.wake.wake(Work::Machine(Key::new(Resource::MACHINES, machine.namespace.clone(), machine.name.clone())));
+    Ok(bound == Bound::Taken)
+}
+
+/// Leaves to each waiting lease what became of it, and to machines who wants them; wakes those for whom that is news.
+fn tell(shared: &Shared, scene: &Scene, plan: &Plan) {
+    let mut news = vec![];
+    {
+        let mut verdicts = shared.verdicts();
+        for waiting in &scene.waiting {
+            let Ok(uid) = Uuid::parse_str(&waiting.lease.0) else { continue };
+            let place = plan
+                .places
+                .iter()
+                .find(|(lease, ..)| *lease == waiting.lease)
+                .map(|(_, queue, message)| (queue.clone(), message.clone()));
+            let verdict = Verdict { fit: fit(scene, waiting), place };
+            if verdicts.get(&uid) != Some(&verdict) {
+                verdicts.insert(uid, verdict);
+                news.extend(scene.leases.get(&waiting.lease).map(|(key, ..)| Work::Lease(key.clone())));
+            }
+        }
+    }
+    {
+        let mut wanted = shared.wanted();
+        let now_wanted: std::collections::BTreeSet<String> = plan.wanted.iter().map(|uid| uid.0.clone()).collect();
+        for uid in now_wanted.difference(&wanted) {
+            news.extend(scene.keys.get(&Uid(uid.clone())).map(|key| Work::Machine(key.clone())));
+        }
+        *wanted = now_wanted;
+    }
+    for work in news {
+        shared.wake.wake(work);
+    }
+}
+
+fn fit(scene: &Scene, waiting: &Waiting) -> Fit {
+    let pool = scene.leases.get(&waiting.lease).and_then(|(_, lease, _)| lease.spec.pool_ref.as_ref());
+    match pool {
+        Some(pool) => Fit::Never {
+            exists: format!(
+                "machine pool {} has no machines: pools are not served yet; name a machine, or ask by GPU type",
+                pool.name
+            ),
+        },
+        None => queue::fit(waiting, &scene.machines),
+    }
+}

@@ -1,0 +1,284 @@
+//! Slots and the bindings of leases to them.
+//!
+//! Invariants: a slot has at most one binding that is not released (an index says so); its epoch grows with each bind and each quarantine (a trigger says
+//! that it never falls); a binding is released only on an agent's word, when its machine is gone, or into quarantine.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::PgPool;
+use torch_remote_plan::{Epoch, SlotAt, Uid, queue};
+use uuid::Uuid;
+
+use super::Error;
+use super::machine::{signed, unsigned};
+
+/// An agent that was not heard for this long is given nothing new, and is called silent; seconds.
+pub const SILENT_SECONDS: f64 = 15.0;
+
+/// The parameters of the agent's Bind, and what texts need.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Terms {
+    /// namespace/name of the lease.
+    pub lease: String,
+    /// namespace/name of the machine.
+    pub machine: String,
+    /// Type of its GPUs.
+    pub gpu: String,
+    /// Who holds it.
+    pub holder: String,
+    /// From the first session on.
+    pub duration_ms: u64,
+    /// Silence that ends it.
+    pub reconnect_window_ms: u64,
+    /// A process that died is kept so long.
+    pub orphan_ms: u64,
+    /// The window above applies instead.
+    pub resumable: bool,
+    /// No operator for so long ends it.
+    pub idle_timeout_ms: u64,
+    /// No session for so long after the bind ends it.
+    pub open_timeout_ms: u64,
+    /// Memory of a shared lease; 0: the whole device.
+    pub memory_bytes: u64,
+    /// Trace of the request for the lease.
+    pub traceparent: String,
+}
+
+/// What became of a bind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// It is recorded; the agents are to be told.
+    Yes,
+    /// The lease does not wait any more, or its waiter is gone.
+    NotWaiting,
+    /// A slot is not free any more, or not at the epoch that was planned.
+    Taken,
+}
+
+/// What an agent is still to be told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pending {
+    /// The machine.
+    pub machine: Uuid,
+    /// Index of the slot.
+    pub slot: u32,
+    /// Its epoch.
+    pub epoch: u64,
+    /// What.
+    pub order: Order,
+}
+
+/// An order for an agent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Order {
+    /// Give the slot to this lease.
+    Bind {
+        /// Uid of the lease.
+        lease: Uuid,
+        /// How.
+        terms: Box<Terms>,
+    },
+    /// End what is there.
+    Revoke {
+        /// Stable reason.
+        reason: String,
+        /// In words.
+        message: String,
+    },
+}
+
+/// Slots of every machine, for the queue, by machine.
+///
+/// # Errors
+/// The database failed.
+pub async fn all(pool: &PgPool) -> Result<BTreeMap<Uuid, Vec<queue::Slot>>, Error> {
+    let rows = sqlx::query!(
+        r#"select s.machine_uid, s.slot, s.gpu, s.epoch, s.phase in ('FREE', 'BOUND') as "warm!",
+                  (s.quarantined_at is null and b.lease_uid is null and a.seen_at > clock_now() - $1 * interval '1 second') as "free!"
+           from slot s join agent_seen a using (machine_uid) left join binding b on b.machine_uid = s.machine_uid and b.slot = s.slot and b.released_at is null
+           where s.offered order by s.machine_uid, s.slot"#,
+        SILENT_SECONDS
+    );
+    let mut slots: BTreeMap<Uuid, Vec<queue::Slot>> = BTreeMap::new();
+    for row in rows.fetch_all(pool).await.map_err(Error::database("read the slots"))? {
+        let epoch = Epoch(row.epoch.cast_unsigned());
+        let slot =
+            queue::Slot { slot: unsigned(row.slot), gpu: unsigned(row.gpu), epoch, free: row.free, warm: row.warm };
+        slots.entry(row.machine_uid).or_default().push(slot);
+    }
+    Ok(slots)
+}
+
+/// Binds a waiting lease to slots, in one transaction: the waiter is alive, each slot is offered, not in quarantine and at its planned epoch; epoch + 1
+/// each. `serving_since`: no waiter is called gone for a silence before it.
+///
+/// # Errors
+/// The database failed.
+pub async fn bind(
+    pool: &PgPool,
+    lease: Uuid,
+    slots: &[SlotAt],
+    terms: &Terms,
+    serving_since: DateTime<Utc>,
+) -> Result<Bound, Error> {
+    let mut transaction = pool.begin().await.map_err(Error::database("begin a transaction"))?;
+    let round = sqlx::query_scalar!(
+        "update lease_live set state = 'Bound', round = round + 1, bound_at = clock_now() where lease_uid = $1 and state = 'Waiting'
+         and (renewed_at is null or greatest(renewed_at, $2) > clock_now() - interval '30 seconds') returning round",
+        lease,
+        serving_since
+    );
+    let Some(round) = round.fetch_optional(&mut *transaction).await.map_err(Error::database("take a waiting lease"))?
+    else {
+        return Ok(Bound::NotWaiting);
+    };
+    let places = Places::of(slots);
+    let terms = serde_json::to_value(terms).unwrap_or(Value::Null);
+    let bound = sqlx::query!(
+        "with wanted as (select * from unnest($2::uuid[], $3::integer[], $4::bigint[]) as w (machine, slot, epoch)),
+              taken as (update slot set epoch = slot.epoch + 1 from wanted, agent_seen
+                        where slot.machine_uid = wanted.machine and slot.slot = wanted.slot and slot.epoch = wanted.epoch and slot.offered
+                        and slot.quarantined_at is null and agent_seen.machine_uid = wanted.machine
+                        and agent_seen.seen_at > clock_now() - $7 * interval '1 second'
+                        returning slot.machine_uid, slot.slot, slot.epoch, agent_seen.boot_id)
+         insert into binding (machine_uid, slot, epoch, lease_uid, round, boot_id, terms, bound_at)
+         select machine_uid, slot, epoch, $1, $5, boot_id, $6, clock_now() from taken",
+        lease,
+        &places.machines,
+        &places.slots,
+        &places.epochs,
+        round,
+        terms,
+        SILENT_SECONDS
+    );
+    match bound.execute(&mut *transaction).await {
+        Ok(done) if done.rows_affected() == slots.len() as u64 => {}
+        Ok(_) => return Ok(Bound::Taken),
+        Err(error) if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) => {
+            return Ok(Bound::Taken);
+        }
+        Err(error) => return Err(Error::database("bind slots")(error)),
+    }
+    transaction.commit().await.map_err(Error::database("commit a bind"))?;
+    Ok(Bound::Yes)
+}
+
+/// Puts a bound lease back at the head of its queue: `quarantine` is released and fenced with epoch + 1, `revoke` is revoked. False when it is not bound.
+///
+/// # Errors
+/// The database failed.
+pub async fn put_back(pool: &PgPool, lease: Uuid, quarantine: &[SlotAt], revoke: &[SlotAt]) -> Result<bool, Error> {
+    let mut transaction = pool.begin().await.map_err(Error::database("begin a transaction"))?;
+    let done = sqlx::query!(
+        "update lease_live set state = 'Waiting', put_back = put_back + 1, waiting_since = clock_now(),
+                not_before = clock_now() + least(30, power(2, least(put_back, 10))) * interval '1 second' where lease_uid = $1 and state = 'Bound'",
+        lease
+    );
+    if done.execute(&mut *transaction).await.map_err(Error::database("put a lease back"))?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let places = Places::of(quarantine);
+    let fenced = sqlx::query!(
+        "with fenced as (select * from unnest($1::uuid[], $2::integer[], $3::bigint[]) as f (machine, slot, epoch)),
+              released as (update binding set released_at = clock_now(), release_reason = 'Revoked', release_message = 'the agent did not acknowledge the bind'
+                           from fenced where machine_uid = fenced.machine and binding.slot = fenced.slot and binding.epoch = fenced.epoch and released_at is null)
+         update slot set epoch = greatest(slot.epoch, fenced.epoch + 1), quarantined_at = clock_now() from fenced
+         where machine_uid = fenced.machine and slot.slot = fenced.slot",
+        &places.machines,
+        &places.slots,
+        &places.epochs
+    );
+    fenced.execute(&mut *transaction).await.map_err(Error::database("quarantine slots"))?;
+    let places = Places::of(revoke);
+    revoked(&places, "Revoked", "another slot of the lease could not be bound")
+        .execute(&mut *transaction)
+        .await
+        .map_err(Error::database("revoke slots"))?;
+    transaction.commit().await.map_err(Error::database("commit that a lease waits again"))?;
+    Ok(true)
+}
+
+/// Asks the agents to end these.
+///
+/// # Errors
+/// The database failed.
+pub async fn revoke(pool: &PgPool, slots: &[SlotAt], reason: &str, message: &str) -> Result<(), Error> {
+    let places = Places::of(slots);
+    revoked(&places, reason, message).execute(pool).await.map_err(Error::database("revoke slots")).map(drop)
+}
+
+fn revoked<'a>(
+    places: &'a Places,
+    reason: &'a str,
+    message: &'a str,
+) -> sqlx::query::Query<'a, sqlx::Postgres, sqlx::postgres::PgArguments> {
+    sqlx::query!(
+        "update binding set revoked_at = clock_now(), revoke_reason = $4, revoke_message = $5
+         from unnest($1::uuid[], $2::integer[], $3::bigint[]) as r (machine, slot, epoch)
+         where machine_uid = r.machine and binding.slot = r.slot and binding.epoch = r.epoch and revoked_at is null and released_at is null",
+        &places.machines,
+        &places.slots,
+        &places.epochs,
+        reason,
+        message
+    )
+}
+
+/// What the agents of these machines are still to be told: binds without an answer, revocations without a release, quarantines.
+///
+/// # Errors
+/// The database failed.
+pub async fn pending(pool: &PgPool, machines: &[Uuid]) -> Result<Vec<Pending>, Error> {
+    let rows = sqlx::query!(
+        r#"select machine_uid as "machine!", slot as "slot!", epoch as "epoch!", lease_uid, terms, revoked_at is not null as "revoked!", revoke_reason, revoke_message
+           from binding where machine_uid = any($1) and released_at is null and (revoked_at is not null or (acked_at is null and refused is null))
+           union all
+           select machine_uid, slot, epoch, null, null, true, 'Revoked', 'a bind was not acknowledged' from slot
+           where machine_uid = any($1) and quarantined_at is not null"#,
+        machines
+    );
+    let rows = rows.fetch_all(pool).await.map_err(Error::database("read what agents are to be told"))?;
+    let pending = rows.into_iter().filter_map(|row| {
+        let terms = row.terms.and_then(|terms| serde_json::from_value(terms).ok());
+        let order = match (row.revoked, row.lease_uid, terms) {
+            (false, Some(lease), Some(terms)) => Order::Bind { lease, terms: Box::new(terms) },
+            (false, _, _) => return None,
+            (true, _, _) => Order::Revoke {
+                reason: row.revoke_reason.unwrap_or_default(),
+                message: row.revoke_message.unwrap_or_default(),
+            },
+        };
+        Some(Pending { machine: row.machine, slot: unsigned(row.slot), epoch: row.epoch.cast_unsigned(), order })
+    });
+    Ok(pending.collect())
+}
+
+/// Slots as the arrays a statement takes.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    pub(super) machines: Vec<Uuid>,
+    pub(super) slots: Vec<i32>,
+    pub(super) epochs: Vec<i64>,
+}
+
+impl Places {
+    pub(super) fn of(slots: &[SlotAt]) -> Self {
+        let mut places = Places::default();
+        for slot in slots {
+            // A uid that is none names no machine, so its statement finds no row.
+            places.machines.push(Uuid::parse_str(&slot.machine.0).unwrap_or_default());
+            places.slots.push(signed(slot.slot));
+            places.epochs.push(slot.epoch.0.cast_signed());
+        }
+        places
+    }
+}
+
+/// A slot at an epoch from a row.
+pub(super) fn place(machine: Uuid, slot: i32, epoch: i64) -> SlotAt {
+    SlotAt { machine: Uid(machine.to_string()), slot: unsigned(slot), epoch: Epoch(epoch.cast_unsigned()) }
+}

@@ -1,0 +1,54 @@
+//! Live storages of leases, as the agents report them: differences, and everything on a new stream.
+
+use sqlx::PgConnection;
+use torch_remote_proto::v1::{Report, StorageKey, StorageState};
+use uuid::Uuid;
+
+use super::Error;
+
+/// One statement per report. A full one replaces what the machine had.
+pub(super) async fn report(connection: &mut PgConnection, machine: Uuid, report: &Report) -> Result<(), Error> {
+    if report.appeared.is_empty() && report.vanished.is_empty() && !report.full {
+        return Ok(());
+    }
+    let known = |key: &Option<StorageKey>| {
+        key.as_ref().and_then(|key| Some((Uuid::parse_str(&key.lease_uid).ok()?, key.storage.cast_signed())))
+    };
+    let appeared: Vec<(&StorageState, (Uuid, i64))> =
+        report.appeared.iter().filter_map(|state| Some((state, known(&state.key)?))).collect();
+    let (leases, storages): (Vec<Uuid>, Vec<i64>) = appeared.iter().map(|(_, key)| *key).unzip();
+    let vanished = report.vanished.iter().filter_map(|key| known(&Some(key.clone())));
+    let (gone_leases, gone_storages): (Vec<Uuid>, Vec<i64>) = vanished.unzip();
+    let bytes: Vec<i64> = appeared.iter().map(|(state, _)| state.bytes.cast_signed()).collect();
+    let dtypes: Vec<i32> = appeared.iter().map(|(state, _)| super::machine::signed(state.dtype)).collect();
+    // Arrays of arrays must be rectangular in Postgres, so sizes travel as texts.
+    let sizes: Vec<String> = appeared
+        .iter()
+        .map(|(state, _)| format!("{{{}}}", state.sizes.iter().map(i64::to_string).collect::<Vec<_>>().join(",")))
+        .collect();
+    let labels: Vec<String> = appeared.iter().map(|(state, _)| state.label.replace('\0', "")).collect();
+    let ages: Vec<i64> = appeared.iter().map(|(state, _)| i64::try_from(state.age_ms).unwrap_or(i64::MAX)).collect();
+    let done = sqlx::query!(
+        "with said as (select * from unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::text[], $8::bigint[])
+                       as s (lease, storage, bytes, dtype, sizes, label, age)),
+              gone as (delete from tensor t where machine_uid = $1
+                       and ($11 or (lease_uid, storage) in (select * from unnest($9::uuid[], $10::bigint[])))
+                       and not exists (select from said where said.lease = t.lease_uid and said.storage = t.storage))
+         insert into tensor (lease_uid, machine_uid, storage, bytes, dtype, sizes, label, first_seen)
+         select lease, $1, storage, bytes, dtype, sizes::bigint[], label, clock_now() - least(age, 31536000000) * interval '1 millisecond' from said
+         on conflict (lease_uid, machine_uid, storage) do update set bytes = excluded.bytes, dtype = excluded.dtype, sizes = excluded.sizes,
+            label = excluded.label",
+        machine,
+        &leases,
+        &storages,
+        &bytes,
+        &dtypes,
+        &sizes,
+        &labels,
+        &ages,
+        &gone_leases,
+        &gone_storages,
+        report.full
+    );
+    done.execute(connection).await.map_err(Error::database("record the storages of a machine")).map(drop)
+}
