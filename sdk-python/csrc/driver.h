@@ -161,6 +161,8 @@ int trd_register(void);                        // once, at import: everything Py
 int32_t trd_current_device(void);
 int trd_set_device(int32_t device);
 void* trd_default_generator(int32_t device);   // PyObject*
+// Names the storage of `tensor` (PyObject*, borrowed, a torch.Tensor) with tr_label. -1 = Python error set.
+int trd_label(void* tensor, const char* name);
 typedef struct trd_counters { uint64_t hits, misses, python_metas, calls_now, uncached, operators, reads, writes, cache_entries; } trd_counters;
 void trd_counters_read(trd_counters* out);
 void trd_counters_reset(void);

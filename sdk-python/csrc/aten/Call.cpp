@@ -154,7 +154,7 @@ void call(Operator& op, Stack* stack) {
   Key& key = *scope;
   c10::IValue* arguments = stack->data() + (stack->size() - op.arguments);
   build_key(op, key, arguments);
-  if (C10_UNLIKELY(op.always_now)) {
+  if (C10_UNLIKELY(op.always_now || (op.now_on_cpu && key.device_kind == TR_KIND_CPU))) {
     check_device(key.device);
     return call_now(op, key, stack);
   }

@@ -49,6 +49,7 @@ void register_views(torch::Library& library);
 void register_factories(torch::Library& library);
 void register_copies(torch::Library& library);
 void register_recurrent_cells(torch::Library& library);
+void register_rms_norm(torch::Library& library);
 // Attention.cpp: which kernel scaled_dot_product_attention takes.
 void register_attention_choice();
 // Autocast.cpp

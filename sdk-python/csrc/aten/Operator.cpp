@@ -28,6 +28,18 @@ const std::unordered_set<std::string>& data_dependent() {
   return names;
 }
 
+// Shapes of what is saved for backward differ between CPU and CUDA kernels, and on the CPU even between its own kernels.
+bool differs_on_cpu(const std::string& full_name) {
+  static const std::unordered_set<std::string> names = {
+      "aten::_embedding_bag",
+      "aten::_embedding_bag_forward_only",
+      "aten::native_batch_norm.out",
+      "aten::_native_batch_norm_legit.out",
+      "aten::_native_batch_norm_legit.no_stats_out",
+  };
+  return names.count(full_name) != 0;
+}
+
 bool shape_from_floats(const std::string& name) {
   static const std::unordered_set<std::string> names = {
       "aten::arange", "aten::range", "aten::linspace", "aten::logspace", "aten::histc"};
@@ -120,6 +132,7 @@ Operator::Operator(const c10::OperatorHandle& handle)
       arguments(handle.schema().arguments().size()),
       constant_floats(shape_from_floats(name)),
       always_now(data_dependent().count(full_name) != 0),
+      now_on_cpu(differs_on_cpu(full_name)),
       random(handle.hasTag(at::Tag::nondeterministic_seeded)),
       uploads_indices(takes_cpu_indices(name)),
       rule(find_rule(full_name)),

@@ -42,6 +42,7 @@ class Operator {
   c10::SmallVector<int16_t, 4> written;     // arguments that are written, out= included
   bool constant_floats;                     // floats decide the shape: they are part of the signature
   bool always_now;                          // the shape or a plain value depends on data: one round trip, always
+  bool now_on_cpu;      // CPU kernels answer other shapes than PyTorch's meta function says, which is of CUDA's
   bool random;
   bool uploads_indices;                     // takes CPU index tensors, as CUDA does
   Rule rule;                                // nullptr: none

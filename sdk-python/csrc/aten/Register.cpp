@@ -83,6 +83,7 @@ bool has_own_kernel(const std::string& name) {
       "_thnn_fused_lstm_cell_backward_impl",
       "_thnn_fused_gru_cell",
       "_thnn_fused_gru_cell_backward",
+      "_fused_rms_norm_backward",
       // PyTorch's own kernels end in the ones above.
       "copy_",
       "is_pinned",
@@ -100,6 +101,7 @@ void register_operators() {
   register_copies(aten);
   register_boxed(aten);
   register_recurrent_cells(aten);
+  register_rms_norm(aten);
   register_attention_choice();
   library("_", c10::DispatchKey::PrivateUse1).fallback(torch::CppFunction::makeFromBoxedFunction<&call_unlisted>());
 

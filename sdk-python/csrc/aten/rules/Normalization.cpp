@@ -107,22 +107,20 @@ bool group_norm_backward(const RuleInput& in, RuleOutput& out) {
   return add_parameter_gradient(in, out, masked(in, 9, 1), 4) && add_parameter_gradient(in, out, masked(in, 9, 2), 4);
 }
 
-// native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps) -> (output, save_mean, save_invstd)
-bool batch_norm(const RuleInput& in, RuleOutput& out) {
+bool add_batch_norm(const RuleInput& in, RuleOutput& out, std::initializer_list<size_t> parameters, bool training) {
   const at::Tensor& input = in.tensor(0);
   if (input.dim() < 2) {
     return false;
   }
   const int64_t channels = input.size(1);
-  for (const size_t parameter : {1, 2, 3, 4}) {
+  for (const size_t parameter : parameters) {
     if (in.has_tensor(parameter) && in.tensor(parameter).numel() != channels) {
       return false;
     }
   }
   out.add_like(input);
-  const bool training = in[5].toBool();
   if (in.on_cpu()) {
-    const c10::ScalarType dtype = parameter_dtype(in, input, {1, 2, 3, 4});
+    const c10::ScalarType dtype = parameter_dtype(in, input, parameters);
     out.add({training ? channels : 0}, dtype);
     out.add({training ? channels : 0}, dtype);
   } else {
@@ -130,6 +128,16 @@ bool batch_norm(const RuleInput& in, RuleOutput& out) {
     out.add({channels}, accumulate_dtype(input.scalar_type()));
   }
   return true;
+}
+
+// native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps) -> (output, save_mean, save_invstd)
+bool batch_norm(const RuleInput& in, RuleOutput& out) {
+  return add_batch_norm(in, out, {1, 2, 3, 4}, in[5].toBool());
+}
+
+// _native_batch_norm_legit.no_stats(input, weight, bias, training, momentum, eps) -> (output, save_mean, save_invstd)
+bool batch_norm_without_statistics(const RuleInput& in, RuleOutput& out) {
+  return add_batch_norm(in, out, {1, 2}, in[3].toBool());
 }
 
 // native_batch_norm_backward(grad_out, input, weight, running_mean, running_var, save_mean, save_invstd, train, eps, output_mask)
@@ -144,6 +152,8 @@ constexpr NamedRule kRules[] = {
     {"aten::native_group_norm", &group_norm},
     {"aten::native_group_norm_backward", &group_norm_backward},
     {"aten::native_batch_norm", &batch_norm},
+    {"aten::_native_batch_norm_legit", &batch_norm},
+    {"aten::_native_batch_norm_legit.no_stats", &batch_norm_without_statistics},
     {"aten::native_batch_norm_backward", &batch_norm_backward},
 };
 

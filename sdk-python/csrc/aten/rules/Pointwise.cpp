@@ -62,7 +62,7 @@ bool copy(const RuleInput& in, RuleOutput&) {
   return true;
 }
 
-// In place, with no tensor but the first: nothing to check and nothing new.
+// In place, on tensors that fit by construction: nothing to check and nothing new.
 bool fill(const RuleInput&, RuleOutput&) {
   return true;
 }
@@ -72,6 +72,12 @@ bool masked_fill(const RuleInput& in, RuleOutput&) {
   return in.tensor(1).scalar_type() == c10::kBool && at::is_expandable_to(in.tensor(1).sizes(), in.tensor(0).sizes());
 }
 
+// Like the first argument: one value per element.
+bool like_first(const RuleInput& in, RuleOutput& out) {
+  out.add_like(in.tensor(0));
+  return true;
+}
+
 constexpr NamedRule kRules[] = {
     {"aten::native_dropout", &dropout},
     {"aten::native_dropout_backward", &dropout_backward},
@@ -79,6 +85,9 @@ constexpr NamedRule kRules[] = {
     {"aten::embedding_dense_backward", &embedding_backward},
     {"aten::copy_", &copy},
     {"aten::masked_fill_.Scalar", &masked_fill},
+    {"aten::_logcumsumexp", &like_first},
+    {"aten::_cummax_helper", &fill},
+    {"aten::_cummin_helper", &fill},
     {"aten::fill_.Scalar", &fill},
     {"aten::zero_", &fill},
     {"aten::relu_", &fill},
