@@ -652,3 +652,127 @@ async fn a_namespace_goes_with_all_that_is_in_it() {
     api.send("PATCH", &format!("{inside}/m1"), json!({"metadata": {"finalizers": null}})).await;
     while spaces.next().await.unwrap()["type"] != "DELETED" {}
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_eight_writers_a_watcher_that_keeps_coming_back_sees_what_one_that_stays_sees() {
+    let api = Api::start().await;
+    let start =
+        created(&api, MACHINES, machine("first")).await["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let uri = |at: &str| format!("{MACHINES}?watch=1&resourceVersion={at}&labelSelector=n%21%3D7");
+    let mut staying = api.watch(&uri(&start), "application/json").await;
+    let writing = (0..8).map(async |writer| {
+        let name = format!("m{writer}");
+        created(&api, MACHINES, machine(&name)).await;
+        for n in 0..10 {
+            let (code, body) = api
+                .send("PATCH", &format!("{MACHINES}/{name}"), json!({"metadata": {"labels": {"n": n.to_string()}}}))
+                .await;
+            assert_eq!(code, StatusCode::OK, "{body}");
+        }
+    });
+    // Each: created, n=0 to 6, gone from view at 7, back at 8, changed at 9.
+    let total = 8 * 11;
+    let returning = async {
+        let (mut at, mut seen) = (start.clone(), Vec::new());
+        while seen.len() < total {
+            let mut events = api.watch(&uri(&at), "application/json").await;
+            for _ in 0..5.min(total - seen.len()) {
+                let event = events.next().await.unwrap();
+                at = event["object"]["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+                seen.push(event);
+            }
+        }
+        seen
+    };
+    let (_, returned) = tokio::join!(futures::future::join_all(writing), returning);
+    let mut stayed = Vec::new();
+    for _ in 0..total {
+        stayed.push(staying.next().await.unwrap());
+    }
+    assert_eq!(stayed, returned);
+    let versions: Vec<i64> = stayed
+        .iter()
+        .map(|event| event["object"]["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap())
+        .collect();
+    assert!(versions.is_sorted() && versions.windows(2).all(|pair| pair[0] < pair[1]));
+}
+
+mod any_input {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
+
+    use super::*;
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let word = prop_oneof![
+            Just("metadata".to_owned()),
+            Just("name".to_owned()),
+            Just("spec".to_owned()),
+            Just("status".to_owned()),
+            Just("gpu".to_owned()),
+            Just("type".to_owned()),
+            Just("CPU".to_owned()),
+            Just("finalizers".to_owned()),
+            Just("labels".to_owned()),
+            Just("uid".to_owned()),
+            Just("resourceVersion".to_owned()),
+            Just("ownerReferences".to_owned()),
+            Just("deletionTimestamp".to_owned()),
+            Just("m1".to_owned()),
+            ".{0,12}",
+        ];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            word.clone().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::hash_map(word.clone(), inner, 0..6)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// Whatever is sent, the answer is a decision, never a failure of the server, and what was there can still be read.
+    #[test]
+    fn never_makes_the_server_fail() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let api = runtime.block_on(Api::start());
+        runtime.block_on(created(&api, MACHINES, machine("m1")));
+        let calls = (
+            prop_oneof![Just("POST"), Just("PUT"), Just("PATCH"), Just("DELETE")],
+            any_json(),
+            any::<bool>(),
+            ".{0,20}",
+            any::<bool>(),
+        );
+        let mut runner = TestRunner::new(Config { cases: 300, failure_persistence: None, ..Config::default() });
+        runner
+            .run(&calls, |(method, body, merged, query, status)| {
+                let body = if merged && body.is_object() {
+                    let mut whole = machine("m1");
+                    json_patch::merge(&mut whole, &body);
+                    whole
+                } else {
+                    body
+                };
+                let query = query.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+                let place = match (method, status) {
+                    ("POST", _) => MACHINES.to_owned(),
+                    (_, true) if method != "DELETE" => format!("{MACHINES}/m1/status"),
+                    _ => format!("{MACHINES}/m1"),
+                };
+                let (code, answer) = runtime.block_on(api.send(method, &format!("{place}?fieldManager={query}"), body));
+                prop_assert!(code.as_u16() < 500, "{answer}");
+                prop_assert!(code.is_success() || answer["kind"] == "Status", "{answer}");
+                let (code, answer) = runtime.block_on(api.get(MACHINES));
+                prop_assert_eq!(code, StatusCode::OK, "{}", answer);
+                Ok(())
+            })
+            .unwrap();
+    }
+}

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use torch_remote::store::event::{self, Recorder};
 use torch_remote::store::log::{self, Tail};
-use torch_remote::store::watch_cache::Seen;
+use torch_remote::store::watch_cache::{self, Ended, Seen};
 use torch_remote::store::{Deletion, Error, Key, Object, Objects, Preconditions, Query, Resource, Version, namespace};
 
 fn machine(name: &str) -> Value {
@@ -270,4 +271,136 @@ async fn a_caller_s_own_rows_and_its_objects_commit_together_or_not_at_all() {
     assert_eq!(objects.get(&key("a")).await.unwrap().unwrap().body["status"], Value::Null);
     let offset: i64 = sqlx::query_scalar("select offset_ms from clock").fetch_one(objects.pool()).await.unwrap();
     assert_eq!(offset, 0);
+}
+
+/// Waits until a session of this database waits for a lock in a statement on `cluster_rv`.
+async fn someone_waits_for_the_counter(objects: &Objects) {
+    let waiting = "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%cluster_rv%')";
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let waits: bool = sqlx::query_scalar(waiting).fetch_one(objects.pool()).await.unwrap();
+        if waits {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "nobody waits");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_writer_waits_for_the_version_of_the_writer_before_it() {
+    let objects = Objects::new(database::fresh().await);
+    let mut first = objects.pool().begin().await.unwrap();
+    let taken: i64 =
+        sqlx::query_scalar("update cluster_rv set rv = rv + 1 returning rv").fetch_one(&mut *first).await.unwrap();
+    let second = tokio::spawn({
+        let objects = objects.clone();
+        async move { create(&objects, machine("second")).await }
+    });
+    someone_waits_for_the_counter(&objects).await;
+    assert!(!second.is_finished());
+    assert_eq!(objects.get(&key("second")).await.unwrap(), None);
+    first.commit().await.unwrap();
+    assert_eq!(second.await.unwrap().resource_version(), taken + 1);
+}
+
+/// What the counter row is for: the same two writers, with numbers as a sequence would give them.
+#[tokio::test]
+async fn with_numbers_from_a_sequence_a_watcher_would_miss_a_change() {
+    let objects = Objects::new(database::fresh().await);
+    let tail = Tail::start(objects.clone()).await.unwrap();
+    let start = tail.cache().version();
+    let log = "insert into object_log (rv, grp, plural, ns, name, kind, body) values ($1, 'torchremote.dev', 'remotemachines', 'default', 'm', 'M', '{}')";
+    let mut slow = objects.pool().begin().await.unwrap();
+    sqlx::query(log).bind(start + 1).execute(&mut *slow).await.unwrap();
+    let mut fast = objects.pool().begin().await.unwrap();
+    sqlx::query(log).bind(start + 2).execute(&mut *fast).await.unwrap();
+    sqlx::query("update cluster_rv set rv = $1").bind(start + 2).execute(&mut *fast).await.unwrap();
+    fast.commit().await.unwrap();
+    tail.advance().await.unwrap();
+    slow.commit().await.unwrap();
+    tail.advance().await.unwrap();
+    let seen = tail.cache().resume(&objects, Resource::MACHINES, start).await.unwrap();
+    let seen: Vec<i64> = seen.backlog.iter().map(|change| change.version).collect();
+    assert_eq!(seen, [start + 2], "the first was lost, as this design must not");
+}
+
+#[tokio::test]
+async fn a_watcher_that_falls_behind_is_cut_off_and_resumes_where_it_was() {
+    let objects = Objects::new(database::fresh().await);
+    let tail = Tail::start(objects.clone()).await.unwrap();
+    create(&objects, machine("a")).await;
+    tail.advance().await.unwrap();
+    let cache = tail.cache();
+    let mut slow = cache.subscribe(Resource::MACHINES);
+    let at = slow.version;
+    for step in 0..=watch_cache::LAG {
+        edit(&objects, "a", |body| body["metadata"]["labels"] = json!({"step": step.to_string()})).await;
+    }
+    tail.advance().await.unwrap();
+    assert_eq!(slow.next().await.unwrap_err(), Ended::Lagged);
+    let resumed = cache.resume(&objects, Resource::MACHINES, at).await.unwrap();
+    assert_eq!(resumed.backlog.len(), watch_cache::LAG + 1);
+}
+
+#[tokio::test]
+async fn a_restored_database_sends_every_watcher_back_to_list() {
+    let objects = Objects::new(database::fresh().await);
+    create(&objects, machine("a")).await;
+    let tail = Tail::start(objects.clone()).await.unwrap();
+    let mut watcher = tail.cache().subscribe(Resource::MACHINES);
+    // What a restore does: the counter leaps, and nothing before it is history.
+    sqlx::query("update cluster_rv set rv = rv + 1000000, compacted = rv + 1000000")
+        .execute(objects.pool())
+        .await
+        .unwrap();
+    tail.advance().await.unwrap();
+    assert_eq!(watcher.next().await.unwrap_err(), Ended::Reset);
+    let refused = tail.cache().resume(&objects, Resource::MACHINES, watcher.version).await;
+    assert!(matches!(refused, Err(Error::Expired { .. })));
+    assert_eq!(tail.cache().list(Resource::MACHINES).0.len(), 1);
+}
+
+#[tokio::test]
+async fn a_replica_that_lags_makes_its_watcher_wait_and_skips_nothing() {
+    let objects = Objects::new(database::fresh().await);
+    let tail = Tail::start(objects.clone()).await.unwrap();
+    let cache = tail.cache();
+    let seen_elsewhere = create(&objects, machine("a")).await.resource_version();
+    let opening = tokio::spawn({
+        let (cache, objects) = (cache.clone(), objects.clone());
+        async move { cache.resume(&objects, Resource::MACHINES, seen_elsewhere).await }
+    });
+    edit(&objects, "a", |body| body["spec"]["timeout"] = json!("1h")).await;
+    tail.advance().await.unwrap();
+    let opened = opening.await.unwrap().unwrap();
+    assert_eq!(opened.backlog.iter().map(|change| change.version).collect::<Vec<_>>(), [seen_elsewhere + 1]);
+    let ahead = cache.resume(&objects, Resource::MACHINES, seen_elsewhere + 1_000).await;
+    assert!(matches!(ahead, Err(Error::Future { .. })));
+}
+
+#[tokio::test]
+async fn an_event_that_happens_again_is_counted_and_goes_after_an_hour() {
+    let objects = Objects::new(database::fresh().await);
+    let (recorder, writer) = Recorder::new(objects.clone(), "machine-reconciler");
+    let subject = create(&objects, machine("a")).await;
+    for _ in 0..3 {
+        recorder.warning(&subject, "AgentLost", "no heartbeat for 30 s");
+    }
+    recorder.named("lease-reconciler").normal(&subject, "Leased", "to ana");
+    drop(recorder);
+    // With no recorder left the writer writes what is queued and ends.
+    writer.run(CancellationToken::new()).await;
+    let events = objects.list(Resource::EVENTS, Some("default")).await.unwrap().items;
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| (event.body["reason"].as_str().unwrap(), event.body["count"].as_i64().unwrap()))
+        .collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.contains(&("AgentLost", 3)) && told.contains(&("Leased", 1)), "{told:?}");
+    assert_eq!(events[0].body["involvedObject"]["uid"], subject.uid());
+    assert_eq!(event::sweep(&objects).await.unwrap(), 0);
+    sqlx::query("update clock set offset_ms = 3600001").execute(objects.pool()).await.unwrap();
+    assert_eq!(event::sweep(&objects).await.unwrap(), 2);
+    assert_eq!(objects.list(Resource::EVENTS, None).await.unwrap().items, []);
 }
