@@ -4,7 +4,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = "../proto";
     let files = ["torchremote/agent/v1/dataplane.proto", "torchremote/agent/v1/control.proto"];
     let descriptors = protox::compile(files, [folder])?;
-    tonic_prost_build::configure().build_transport(false).extern_path(".torchremote.agent.v1", "::torch_remote_proto::v1").bytes(".").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .extern_path(".torchremote.agent.v1", "::torch_remote_proto::v1")
+        .bytes(".")
+        .compile_fds(descriptors)?;
     for file in files {
         println!("cargo:rerun-if-changed={folder}/{file}");
     }

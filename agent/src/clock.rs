@@ -30,7 +30,11 @@ impl Clock {
 
     /// Now.
     pub fn now(&self) -> Duration {
-        let offset = self.offset_file.as_ref().and_then(|path| fs::read_to_string(path).ok()).and_then(|text| text.trim().parse().ok());
+        let offset = self
+            .offset_file
+            .as_ref()
+            .and_then(|path| fs::read_to_string(path).ok())
+            .and_then(|text| text.trim().parse().ok());
         boot() + Duration::from_millis(offset.unwrap_or(0))
     }
 }

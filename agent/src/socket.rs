@@ -65,10 +65,12 @@ impl Listening {
     /// [`Error`]: in use, or not allowed.
     pub fn open(listen: &Listen) -> Result<Listening, Error> {
         match listen {
-            Listen::Unix(path) => open_unix(path).map(Listening::Unix).map_err(|source| Error { address: path.clone(), source }),
-            Listen::Tcp(address) => {
-                std::net::TcpListener::bind(address).map(Listening::Tcp).map_err(|source| Error { address: address.clone(), source })
+            Listen::Unix(path) => {
+                open_unix(path).map(Listening::Unix).map_err(|source| Error { address: path.clone(), source })
             }
+            Listen::Tcp(address) => std::net::TcpListener::bind(address)
+                .map(Listening::Tcp)
+                .map_err(|source| Error { address: address.clone(), source }),
         }
     }
 
@@ -150,7 +152,10 @@ impl Acceptor {
 
 /// A gRPC server with windows and frames for bulk bytes over long lines (`facts/agent-and-transport.md` §3 and §4).
 pub fn grpc() -> Server {
-    Server::builder().initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW).max_frame_size(FRAME)
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
 }
 
 fn open_unix(path: &str) -> io::Result<std::os::unix::net::UnixListener> {
@@ -193,7 +198,11 @@ impl AsyncWrite for Connection {
             Connection::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Connection::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Connection::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),

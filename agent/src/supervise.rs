@@ -146,7 +146,8 @@ pub struct Start {
 /// [`Error`]: what does not fit.
 pub fn read_config(path: &Path, token: &str) -> Result<AgentConfig, Error> {
     let text = std::fs::read(path).map_err(|source| Error::Config { path: path.to_owned(), source })?;
-    let config: AgentConfig = serde_json::from_slice(&text).map_err(|source| Error::ConfigFormat { path: path.to_owned(), source })?;
+    let config: AgentConfig =
+        serde_json::from_slice(&text).map_err(|source| Error::ConfigFormat { path: path.to_owned(), source })?;
     if config.token != token {
         return Err(Error::Token);
     }
@@ -180,7 +181,12 @@ pub async fn run(config: AgentConfig, program: Program) -> Result<(), Error> {
     tokio::pin!(server);
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    tracing::info!(machine = supervisor.config.machine, slots = supervisor.posts.len(), boot = supervisor.boot_id, "the agent is up");
+    tracing::info!(
+        machine = supervisor.config.machine,
+        slots = supervisor.posts.len(),
+        boot = supervisor.boot_id,
+        "the agent is up"
+    );
     loop {
         // Biased: what processes and the control plane said is heard before the clock judges.
         let end = tokio::select! {
@@ -221,7 +227,15 @@ impl Supervisor {
         for slot in &config.slots {
             let listening = Listening::open(&slot.listen).map_err(Error::Socket)?;
             let (machine, outputs) = Slot::new(now);
-            posts.push(Post { gpu: slot.gpu, listening, slot: machine, process: None, generation: 0, device: None, last_release: None });
+            posts.push(Post {
+                gpu: slot.gpu,
+                listening,
+                slot: machine,
+                process: None,
+                generation: 0,
+                device: None,
+                last_release: None,
+            });
             first.push(outputs);
         }
         let heartbeat = Duration::from_millis(config.heartbeat_ms.max(100));
@@ -278,7 +292,10 @@ impl Supervisor {
                 self.tell(index, ToExecutor::Bind(lease));
             }
             slot::Output::Notice { reason, message, deadline } => {
-                self.tell(index, ToExecutor::Notice { reason: reason.to_owned(), message, deadline_ms: deadline.as_millis() as u64 });
+                self.tell(
+                    index,
+                    ToExecutor::Notice { reason: reason.to_owned(), message, deadline_ms: deadline.as_millis() as u64 },
+                );
             }
             slot::Output::End { reason, message } => self.tell(index, ToExecutor::End { reason, message }),
             slot::Output::Kill => {
@@ -295,10 +312,9 @@ impl Supervisor {
         let post = &mut self.posts[index];
         post.generation += 1;
         let tag = (index, post.generation);
-        let started = post
-            .listening
-            .descriptor()
-            .and_then(|listener| Process::start(&self.program, listener, cuda.then_some(post.gpu), tag, self.processes.clone()));
+        let started = post.listening.descriptor().and_then(|listener| {
+            Process::start(&self.program, listener, cuda.then_some(post.gpu), tag, self.processes.clone())
+        });
         match started {
             Ok(process) => {
                 process.tell(ToExecutor::Configure(Configuration {
@@ -354,14 +370,17 @@ impl Supervisor {
             self.step(index, slot::Input::Tick);
         }
         let now = self.clock.now();
-        if self.stream.as_ref().is_some_and(|stream| stream.greeted) && now.saturating_sub(self.reported) >= self.heartbeat {
+        if self.stream.as_ref().is_some_and(|stream| stream.greeted)
+            && now.saturating_sub(self.reported) >= self.heartbeat
+        {
             self.reported = now;
             self.say_report();
         }
         let leased = self.posts.iter().any(|post| post.slot.leased());
         let dead_man = Duration::from_millis(self.config.dead_man_ms);
         let alone = now.saturating_sub(self.contact);
-        (!leased && !dead_man.is_zero() && alone >= dead_man).then(|| format!("no contact and no lease for {} s", alone.as_secs()))
+        (!leased && !dead_man.is_zero() && alone >= dead_man)
+            .then(|| format!("no contact and no lease for {} s", alone.as_secs()))
     }
 
     /// Kills all executors and waits until they are reaped.
@@ -381,5 +400,3 @@ impl Supervisor {
         }
     }
 }
-
-

@@ -3,7 +3,9 @@
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::de::DeserializeOwned;
-use torch_remote_api::token::{CONTROL_SECONDS, CONTROL_TYPE, ControlClaims, LEASE_SECONDS, LEASE_TYPE, LeaseClaims, Registered, SlotEpoch};
+use torch_remote_api::token::{
+    CONTROL_SECONDS, CONTROL_TYPE, ControlClaims, LEASE_SECONDS, LEASE_TYPE, LeaseClaims, Registered, SlotEpoch,
+};
 
 /// Longest token looked at, bytes.
 const LONGEST: usize = 16 << 10;

@@ -242,7 +242,8 @@ impl Storage {
     /// The view does not lie inside.
     pub fn read(&self, view: &View) -> Result<Vec<u8>> {
         let bytes = self.measure(view)?.bytes;
-        let mut data: Vec<u8> = Vec::with_capacity(usize::try_from(bytes).expect("a view inside a storage fits memory"));
+        let mut data: Vec<u8> =
+            Vec::with_capacity(usize::try_from(bytes).expect("a view inside a storage fits memory"));
         let meta = raw::Meta::of(&view.meta);
         // SAFETY: `data` has room for `bytes` bytes, all of which trb_read writes when it succeeds.
         unsafe {
@@ -260,7 +261,9 @@ impl Storage {
         let meta = raw::Meta::of(&view.meta);
         let (mut bytes, mut contiguous, mut covers) = (0, 0, 0);
         // SAFETY: meta borrows from view; the rest are writable.
-        check(unsafe { raw::trb_measure(self.0.as_ptr(), view.offset, &meta, &mut bytes, &mut contiguous, &mut covers) })?;
+        check(unsafe {
+            raw::trb_measure(self.0.as_ptr(), view.offset, &meta, &mut bytes, &mut contiguous, &mut covers)
+        })?;
         Ok(Measure { bytes, contiguous: contiguous != 0, covers })
     }
 }
@@ -337,7 +340,10 @@ impl Prepared {
     }
 
     fn call(&self, places: Filling<'_>) -> raw::Call {
-        assert!(places.storages.len() == self.slots.len() && places.offsets.len() == self.slots.len(), "a call fills each tensor slot");
+        assert!(
+            places.storages.len() == self.slots.len() && places.offsets.len() == self.slots.len(),
+            "a call fills each tensor slot"
+        );
         raw::Call {
             storages: places.storages.as_ptr().cast(),
             offsets: places.offsets.as_ptr(),

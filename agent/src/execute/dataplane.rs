@@ -11,7 +11,9 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use torch_remote_agent::services::data_plane_server::DataPlane;
 use torch_remote_proto::server::{Input, StreamId};
-use torch_remote_proto::v1::{Chunk, ClientFrame, DownloadRequest, Refused, ServerFrame, TransferAck, client_frame, server_frame};
+use torch_remote_proto::v1::{
+    Chunk, ClientFrame, DownloadRequest, Refused, ServerFrame, TransferAck, client_frame, server_frame,
+};
 use torch_remote_proto::violation::Violation;
 
 use crate::session::{Frames, Session};
@@ -37,7 +39,9 @@ impl Service {
         let secret = text("tr-secret").and_then(unhex);
         match (text("tr-lease"), secret) {
             (Some(lease), Some(secret)) if self.session.admits(lease, &secret) => Ok(()),
-            _ => Err(Status::unauthenticated("SessionLost: tr-lease and tr-secret are not those of this slot's session")),
+            _ => {
+                Err(Status::unauthenticated("SessionLost: tr-lease and tr-secret are not those of this slot's session"))
+            }
         }
     }
 }
@@ -74,7 +78,11 @@ impl DataPlane for Service {
     async fn download(&self, request: Request<DownloadRequest>) -> Result<Response<Self::DownloadStream>, Status> {
         self.admit(request.metadata())?;
         let DownloadRequest { transfer, offset } = request.into_inner();
-        let data = self.session.transfers.bytes(transfer).ok_or_else(|| Status::not_found(format!("transfer {transfer} is not staged")))?;
+        let data = self
+            .session
+            .transfers
+            .bytes(transfer)
+            .ok_or_else(|| Status::not_found(format!("transfer {transfer} is not staged")))?;
         if offset > data.len() as u64 {
             return Err(Status::out_of_range(format!("transfer {transfer} has {} bytes", data.len())));
         }
@@ -114,7 +122,11 @@ async fn converse(session: Arc<Session>, mut incoming: Streaming<ClientFrame>, f
 }
 
 fn refuse(frames: &Frames) {
-    let refused = Refused { reason: Violation::HelloExpected.reason().to_owned(), message: Violation::HelloExpected.to_string(), retry_after_ms: 0 };
+    let refused = Refused {
+        reason: Violation::HelloExpected.reason().to_owned(),
+        message: Violation::HelloExpected.to_string(),
+        retry_after_ms: 0,
+    };
     if frames.send(Ok(ServerFrame { frame: Some(server_frame::Frame::Refused(refused)) })).is_err() {
         tracing::debug!("a stream without hello was gone before it was refused");
     }
@@ -129,7 +141,7 @@ fn unknown(session: &Session, stream: StreamId) {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 2 != 0 || !text.is_ascii() {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
         return None;
     }
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()

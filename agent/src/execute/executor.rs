@@ -14,7 +14,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use torch_remote_agent::clock;
 use torch_remote_proto::codec::{Decoded, Decoder, Reader};
-use torch_remote_proto::command::{CallArgs, Command, Output, RequestId, Signature, SignatureId, StorageId, TransferId, View};
+use torch_remote_proto::command::{
+    CallArgs, Command, Output, RequestId, Signature, SignatureId, StorageId, TransferId, View,
+};
 use torch_remote_proto::v1::{self, ErrorClass, reply};
 use torch_remote_proto::violation::Violation;
 
@@ -159,7 +161,9 @@ impl<O: Outlet> Executor<O> {
     }
 
     fn call(&mut self, number: SignatureId, room: &mut Room) -> Result<(), Stop> {
-        let ready = Rc::clone(self.signatures.get(&u64::from(number.0)).expect("the decoder lets only defined signatures pass"));
+        let ready = Rc::clone(
+            self.signatures.get(&u64::from(number.0)).expect("the decoder lets only defined signatures pass"),
+        );
         let first = room.args.first_output.map_or(0, |id| id.0);
         for id in first..first + ready.fresh.len() as u64 {
             if self.table.contains(id) {
@@ -193,7 +197,13 @@ impl<O: Outlet> Executor<O> {
             }
             Err(failure) => {
                 for (made, id) in ready.fresh.iter().zip(first..) {
-                    self.table.insert(id, Content::Missing(Rc::clone(&failure)), made.bytes, Rc::clone(&made.made), self.now);
+                    self.table.insert(
+                        id,
+                        Content::Missing(Rc::clone(&failure)),
+                        made.bytes,
+                        Rc::clone(&made.made),
+                        self.now,
+                    );
                 }
                 spoil(&mut self.table, &ready.slots, &room.args.views, &failure);
             }
@@ -305,7 +315,10 @@ impl<O: Outlet> Executor<O> {
         let result = self.readable(view)?.and_then(|storage| {
             let bytes = storage.measure(view)?.bytes;
             if bytes > limit {
-                return Err(refused(ErrorClass::ValueError, format!("a read of {bytes} bytes is longer than the {limit} that go inline")));
+                return Err(refused(
+                    ErrorClass::ValueError,
+                    format!("a read of {bytes} bytes is longer than the {limit} that go inline"),
+                ));
             }
             storage.read(view)
         });
@@ -321,7 +334,10 @@ impl<O: Outlet> Executor<O> {
         let data = self.readable(view)?.and_then(|storage| {
             let measure = storage.measure(view)?;
             if measure.bytes != bytes {
-                return Err(refused(ErrorClass::ValueError, format!("the view has {} bytes and {bytes} were asked for", measure.bytes)));
+                return Err(refused(
+                    ErrorClass::ValueError,
+                    format!("the view has {} bytes and {bytes} were asked for", measure.bytes),
+                ));
             }
             storage.read(view).map(Bytes::from)
         });
@@ -385,8 +401,12 @@ impl<O: Outlet> Executor<O> {
         match error {
             boxed::Error::Fatal(message) => Err(Stop::Fatal(message)),
             boxed::Error::Torch { class, message } => {
-                let failure =
-                    Failure::new(v1::Failure { class: class.into(), operator: operator.to_owned(), message, command: self.commands });
+                let failure = Failure::new(v1::Failure {
+                    class: class.into(),
+                    operator: operator.to_owned(),
+                    message,
+                    command: self.commands,
+                });
                 // Those a read has carried need not be remembered.
                 while self.unreported.front().is_some_and(|failure| failure.reported.get()) {
                     self.unreported.pop_front();
@@ -494,7 +514,11 @@ fn done() -> reply::Result {
 }
 
 fn full_name(signature: &Signature) -> String {
-    if signature.overload.is_empty() { signature.name.clone() } else { format!("{}.{}", signature.name, signature.overload) }
+    if signature.overload.is_empty() {
+        signature.name.clone()
+    } else {
+        format!("{}.{}", signature.name, signature.overload)
+    }
 }
 
 fn fresh_of(outputs: &[Output], mut each: impl FnMut(u64, &torch_remote_proto::command::TensorMeta)) {

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::{mpsc, oneshot};
-use torch_remote_agent::link::{self, Configuration, FromExecutor, LINK_FD, LISTENER_FD, Lease, Listener, Speaker, ToExecutor};
+use torch_remote_agent::link::{
+    self, Configuration, FromExecutor, LINK_FD, LISTENER_FD, Lease, Listener, Speaker, ToExecutor,
+};
 use torch_remote_agent::services::data_plane_server::DataPlaneServer;
 use torch_remote_agent::socket::{self, Listening};
 use torch_remote_agent::token::Verifier;
@@ -75,7 +77,8 @@ async fn run() -> anyhow::Result<()> {
     let (listener, link) = unsafe { (OwnedFd::from_raw_fd(LISTENER_FD), OwnedFd::from_raw_fd(LINK_FD)) };
     let link = std::os::unix::net::UnixStream::from(link);
     link.set_nonblocking(true).context("the link is no socket")?;
-    let (mut commands, mut speaker) = link::split(tokio::net::UnixStream::from_std(link).context("the link is no socket")?);
+    let (mut commands, mut speaker) =
+        link::split(tokio::net::UnixStream::from_std(link).context("the link is no socket")?);
     let Some(ToExecutor::Configure(configuration)) = commands.next().await? else {
         anyhow::bail!("the supervisor's first word is not Configure");
     };
@@ -86,9 +89,12 @@ async fn run() -> anyhow::Result<()> {
     let device = loaded.await.context("the executor's thread ended")?.context("cannot load torch")?;
     let memory_bytes = memory(device);
     let name = if configuration.cuda { "CUDA" } else { "CPU" };
-    speaker.say(&FromExecutor::Ready { torch: boxed::torch_version().to_owned(), memory_bytes, name: name.to_owned() }).await?;
+    speaker
+        .say(&FromExecutor::Ready { torch: boxed::torch_version().to_owned(), memory_bytes, name: name.to_owned() })
+        .await?;
     let Some(lease) = bound(&mut commands).await? else { return Ok(()) };
-    serve(Serving { configuration, lease, device, memory_bytes }, Listening::from(listener), work, (commands, speaker)).await
+    serve(Serving { configuration, lease, device, memory_bytes }, Listening::from(listener), work, (commands, speaker))
+        .await
 }
 
 /// Waits for a lease; `None` when the supervisor is gone. What else it says before does not concern an executor without one.
@@ -119,8 +125,13 @@ async fn serve(
     let session = Arc::new(session(&serving)?);
     let (says, told) = mpsc::channel(64);
     let limit = if serving.lease.memory_bytes == 0 { serving.memory_bytes } else { serving.lease.memory_bytes };
-    work.send(Work { session: Arc::clone(&session), memory_bytes: limit, inline_read_bytes: INLINE_READ, says: says.clone() })
-        .map_err(|_| anyhow::anyhow!("the executor's thread ended"))?;
+    work.send(Work {
+        session: Arc::clone(&session),
+        memory_bytes: limit,
+        inline_read_bytes: INLINE_READ,
+        says: says.clone(),
+    })
+    .map_err(|_| anyhow::anyhow!("the executor's thread ended"))?;
     let service = DataPlaneServer::new(dataplane::Service::new(Arc::clone(&session)))
         .max_decoding_message_size(LONGEST_FRAME)
         .max_encoding_message_size(usize::MAX);
@@ -166,17 +177,27 @@ fn session(serving: &Serving) -> anyhow::Result<Session> {
 async fn listen(session: &Session, configuration: &Configuration, mut commands: Listener) -> anyhow::Result<()> {
     while let Some(command) = commands.next().await? {
         match command {
-            ToExecutor::Keys(keys) => session.trust(Verifier::new(&keys.jwks, &keys.issuer, &configuration.machine_uid)?),
-            ToExecutor::Notice { reason, message, deadline_ms } => session.input(Input::Notice(Notice { reason, message, deadline_ms })),
+            ToExecutor::Keys(keys) => {
+                session.trust(Verifier::new(&keys.jwks, &keys.issuer, &configuration.machine_uid)?)
+            }
+            ToExecutor::Notice { reason, message, deadline_ms } => {
+                session.input(Input::Notice(Notice { reason, message, deadline_ms }))
+            }
             ToExecutor::End { reason, message } => session.input(Input::End { reason, message }),
-            ToExecutor::Configure(_) | ToExecutor::Bind(_) => anyhow::bail!("the supervisor said twice what it may say once"),
+            ToExecutor::Configure(_) | ToExecutor::Bind(_) => {
+                anyhow::bail!("the supervisor said twice what it may say once")
+            }
         }
     }
     Ok(())
 }
 
 /// Tells the supervisor how the session stands, at each change and twice a second, and what the executor's thread reports.
-async fn speak(session: Arc<Session>, mut speaker: Speaker, mut told: mpsc::Receiver<FromExecutor>) -> anyhow::Result<Over> {
+async fn speak(
+    session: Arc<Session>,
+    mut speaker: Speaker,
+    mut told: mpsc::Receiver<FromExecutor>,
+) -> anyhow::Result<Over> {
     let mut changed = session.changed();
     let mut beats = tokio::time::interval(PULSE);
     loop {
@@ -201,6 +222,8 @@ fn memory(device: Device) -> u64 {
         return total;
     }
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kibibytes = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    let kibibytes = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
     kibibytes.map_or(0, |kibibytes| kibibytes * 1024)
 }

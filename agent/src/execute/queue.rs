@@ -65,8 +65,10 @@ impl Queue {
             }
         }
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut waiting, _) =
-            self.arrived.wait_timeout_while(waiting, patience, |waiting| waiting.is_empty()).unwrap_or_else(PoisonError::into_inner);
+        let (mut waiting, _) = self
+            .arrived
+            .wait_timeout_while(waiting, patience, |waiting| waiting.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
         let work = waiting.pop_front()?;
         self.running.store(true, Ordering::Release);
         self.length.store(waiting.len(), Ordering::Release);

@@ -14,7 +14,9 @@ use torch_remote_agent::link::{self, Pulse};
 use torch_remote_agent::token::Verifier;
 use torch_remote_api::token::SlotEpoch;
 use torch_remote_proto::command::RequestId;
-use torch_remote_proto::server::{Greeting, Incarnation, Input, Offer, Output, Server, Standing, StreamId, Token, violation_frame};
+use torch_remote_proto::server::{
+    Greeting, Incarnation, Input, Offer, Output, Server, Standing, StreamId, Token, violation_frame,
+};
 use torch_remote_proto::v1::{Hello, ServerFrame, hello::Credential, reply, server_frame};
 use torch_remote_proto::violation::Violation;
 

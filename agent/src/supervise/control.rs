@@ -56,7 +56,9 @@ impl Service {
 
     fn authenticate<T>(&self, request: &Request<T>) -> Result<u64, Status> {
         let header = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-        let token = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(|| Status::unauthenticated("the call carries no bearer token"))?;
+        let token = header
+            .and_then(|value| value.strip_prefix("Bearer "))
+            .ok_or_else(|| Status::unauthenticated("the call carries no bearer token"))?;
         let verified = self.verifier.read().unwrap_or_else(PoisonError::into_inner).control(token);
         verified.map(|claims| claims.claim).map_err(|error| {
             tracing::warn!(reason = error.reason(), "a Control call was refused");
@@ -69,7 +71,10 @@ impl Service {
 impl Control for Service {
     type ConnectStream = Pin<Box<dyn Stream<Item = Result<AgentEvent, Status>> + Send>>;
 
-    async fn connect(&self, request: Request<Streaming<ControlCommand>>) -> Result<Response<Self::ConnectStream>, Status> {
+    async fn connect(
+        &self,
+        request: Request<Streaming<ControlCommand>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
         let claim = self.authenticate(&request)?;
         let stream = self.streams.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let (events, outgoing) = mpsc::channel(WAITING);

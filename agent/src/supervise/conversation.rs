@@ -29,7 +29,10 @@ impl Supervisor {
 
     fn open(&mut self, number: u64, claim: u64, events: control::Events) -> Result<(), Status> {
         if claim < self.highest_claim {
-            return Err(Status::failed_precondition(format!("StaleClaim: claim {claim} is lower than {}, which was seen", self.highest_claim)));
+            return Err(Status::failed_precondition(format!(
+                "StaleClaim: claim {claim} is lower than {}, which was seen",
+                self.highest_claim
+            )));
         }
         self.highest_claim = claim;
         self.contact = self.clock.now();
@@ -71,13 +74,20 @@ impl Supervisor {
 
     fn greet(&mut self, hello: v1::ControlHello) {
         if hello.protocol != CONTROL_PROTOCOL {
-            let message = format!("ProtocolMismatch: the agent speaks {CONTROL_PROTOCOL}, the control plane {}: use one version", hello.protocol);
+            let message = format!(
+                "ProtocolMismatch: the agent speaks {CONTROL_PROTOCOL}, the control plane {}: use one version",
+                hello.protocol
+            );
             return self.refuse(Status::failed_precondition(message));
         }
         let keys = serde_json::from_str(&hello.jwks).map(|jwks| Keys { jwks, issuer: hello.issuer });
-        let verified = keys.ok().and_then(|keys| Verifier::new(&keys.jwks, &keys.issuer, &self.config.machine_uid).ok().map(|verifier| (keys, verifier)));
+        let verified = keys.ok().and_then(|keys| {
+            Verifier::new(&keys.jwks, &keys.issuer, &self.config.machine_uid).ok().map(|verifier| (keys, verifier))
+        });
         let Some((keys, verifier)) = verified else {
-            return self.refuse(Status::invalid_argument("Keys: the hello's key set is not a JSON Web Key Set with Ed25519 keys"));
+            return self.refuse(Status::invalid_argument(
+                "Keys: the hello's key set is not a JSON Web Key Set with Ed25519 keys",
+            ));
         };
         *self.verifier.write().unwrap_or_else(PoisonError::into_inner) = verifier;
         self.keys = keys;
@@ -111,7 +121,8 @@ impl Supervisor {
     fn bind(&mut self, bind: v1::Bind) {
         let Some(index) = self.index(bind.slot) else {
             let message = format!("this machine has {} slots", self.posts.len());
-            let refused = v1::BindRefused { slot: bind.slot, epoch: bind.epoch, reason: "NoSuchSlot".to_owned(), message };
+            let refused =
+                v1::BindRefused { slot: bind.slot, epoch: bind.epoch, reason: "NoSuchSlot".to_owned(), message };
             return self.say(agent_event::Event::BindRefused(refused));
         };
         let input = slot::Input::Bind(slot::Bind {

@@ -53,7 +53,13 @@ impl Process {
     ///
     /// # Errors
     /// The binary is missing, or no process can be made.
-    pub fn start<T>(program: &Program, listener: OwnedFd, gpu: Option<u32>, tag: T, events: mpsc::Sender<(T, Event)>) -> io::Result<Process>
+    pub fn start<T>(
+        program: &Program,
+        listener: OwnedFd,
+        gpu: Option<u32>,
+        tag: T,
+        events: mpsc::Sender<(T, Event)>,
+    ) -> io::Result<Process>
     where
         T: Copy + Send + 'static,
     {
@@ -163,10 +169,14 @@ fn inherit(listener: &OwnedFd, link: &OwnedFd, parent: Pid) -> io::Result<()> {
     unsafe {
         let high_listener = libc::fcntl(listener.as_raw_fd(), libc::F_DUPFD, LINK_FD + 1);
         let high_link = libc::fcntl(link.as_raw_fd(), libc::F_DUPFD, LINK_FD + 1);
-        let moved = high_listener >= 0 && high_link >= 0 && libc::dup2(high_listener, LISTENER_FD) >= 0 && libc::dup2(high_link, LINK_FD) >= 0;
+        let moved = high_listener >= 0
+            && high_link >= 0
+            && libc::dup2(high_listener, LISTENER_FD) >= 0
+            && libc::dup2(high_link, LINK_FD) >= 0;
         // The rest closes at exec and not before: the standard library reports a failed exec through one of them.
         let closes_at_exec: libc::c_uint = 4;
-        let closed = libc::syscall(libc::SYS_close_range, (LINK_FD + 1) as libc::c_uint, libc::c_uint::MAX, closes_at_exec) == 0;
+        let closed =
+            libc::syscall(libc::SYS_close_range, (LINK_FD + 1) as libc::c_uint, libc::c_uint::MAX, closes_at_exec) == 0;
         if !moved || !closed {
             return Err(io::Error::last_os_error());
         }

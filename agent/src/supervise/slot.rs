@@ -201,7 +201,9 @@ impl Slot {
         match input {
             Input::Ready => self.ready(now),
             Input::Bind(bind) => self.bind(bind, now),
-            Input::Revoke { epoch, reason, message, grace } => self.revoke(Revocation { at: now + grace, epoch, reason, message }, now),
+            Input::Revoke { epoch, reason, message, grace } => {
+                self.revoke(Revocation { at: now + grace, epoch, reason, message }, now)
+            }
             Input::Pulse(pulse) => self.pulse(pulse, now),
             Input::Finished { reason, message } => self.finished(reason, message, now),
             Input::Reaped { status } => self.reaped(status, now),
@@ -250,7 +252,9 @@ impl Slot {
     pub fn figures(&self, now: Duration) -> Figures {
         match &self.state {
             State::Held(holding) => holding.figures(now),
-            State::Warming { .. } | State::Promised { .. } | State::Free | State::Ending(_) | State::Down { .. } => Figures::default(),
+            State::Warming { .. } | State::Promised { .. } | State::Free | State::Ending(_) | State::Down { .. } => {
+                Figures::default()
+            }
         }
     }
 
@@ -258,7 +262,9 @@ impl Slot {
         match self.state {
             State::Promised { bind, .. } => hold(self.highest, bind, now),
             State::Warming { .. } => (Slot { state: State::Free, ..self }, Vec::new()),
-            state @ (State::Free | State::Held(_) | State::Ending(_) | State::Down { .. }) => (Slot { state, ..self }, Vec::new()),
+            state @ (State::Free | State::Held(_) | State::Ending(_) | State::Down { .. }) => {
+                (Slot { state, ..self }, Vec::new())
+            }
         }
     }
 
@@ -283,10 +289,20 @@ impl Slot {
         }
         match self.state {
             State::Free => hold(bind.epoch, bind, now),
-            State::Warming { since } => (Slot { highest: bind.epoch, state: State::Promised { since, bind } }, Vec::new()),
-            State::Down { .. } => self.refuse(bind.epoch, "ExecutorDown", "no executor starts on this slot: see the agent's log".to_owned()),
-            State::Held(_) | State::Promised { .. } => self.refuse(bind.epoch, "SlotBusy", "the slot serves another lease".to_owned()),
-            State::Ending(_) => self.refuse(bind.epoch, "NotReaped", "the process of the lease before is not reaped yet".to_owned()),
+            State::Warming { since } => {
+                (Slot { highest: bind.epoch, state: State::Promised { since, bind } }, Vec::new())
+            }
+            State::Down { .. } => self.refuse(
+                bind.epoch,
+                "ExecutorDown",
+                "no executor starts on this slot: see the agent's log".to_owned(),
+            ),
+            State::Held(_) | State::Promised { .. } => {
+                self.refuse(bind.epoch, "SlotBusy", "the slot serves another lease".to_owned())
+            }
+            State::Ending(_) => {
+                self.refuse(bind.epoch, "NotReaped", "the process of the lease before is not reaped yet".to_owned())
+            }
         }
     }
 
@@ -298,14 +314,22 @@ impl Slot {
         let epoch = revocation.epoch;
         let highest = self.highest.max(epoch);
         let gone = |lease_uid: String| {
-            Output::Say(News::Released { epoch, lease_uid, reason: "Revoked".to_owned(), message: "nothing of this epoch runs here".to_owned() })
+            Output::Say(News::Released {
+                epoch,
+                lease_uid,
+                reason: "Revoked".to_owned(),
+                message: "nothing of this epoch runs here".to_owned(),
+            })
         };
         match self.state {
             State::Held(holding) if epoch >= holding.bind.epoch => {
                 let mut holding = holding;
                 if revocation.at > now {
-                    let notice =
-                        Output::Notice { reason: "Revoked", message: revocation.text(), deadline: revocation.at.saturating_sub(now) };
+                    let notice = Output::Notice {
+                        reason: "Revoked",
+                        message: revocation.text(),
+                        deadline: revocation.at.saturating_sub(now),
+                    };
                     holding.revoked = Some(revocation);
                     return (Slot { highest, state: State::Held(holding) }, vec![notice]);
                 }
@@ -317,7 +341,12 @@ impl Slot {
                 let mut outputs = vec![gone(bind.lease_uid.clone())];
                 if bind.epoch != epoch {
                     let message = revocation.text();
-                    outputs.push(Output::Say(News::Released { epoch: bind.epoch, lease_uid: bind.lease_uid, reason: "Revoked".to_owned(), message }));
+                    outputs.push(Output::Say(News::Released {
+                        epoch: bind.epoch,
+                        lease_uid: bind.lease_uid,
+                        reason: "Revoked".to_owned(),
+                        message,
+                    }));
                 }
                 (Slot { highest, state: State::Warming { since } }, outputs)
             }
@@ -357,10 +386,16 @@ impl Slot {
         };
         match self.state {
             State::Free => start(Vec::new()),
-            State::Warming { .. } | State::Down { .. } => (Slot { highest, state: State::Down { again: now + AGAIN_AFTER } }, Vec::new()),
+            State::Warming { .. } | State::Down { .. } => {
+                (Slot { highest, state: State::Down { again: now + AGAIN_AFTER } }, Vec::new())
+            }
             State::Promised { bind, .. } => {
                 let message = format!("the executor ended while it loaded torch: {status}");
-                Slot { highest, state: State::Down { again: now + AGAIN_AFTER } }.refuse(bind.epoch, "ExecutorDown", message)
+                Slot { highest, state: State::Down { again: now + AGAIN_AFTER } }.refuse(
+                    bind.epoch,
+                    "ExecutorDown",
+                    message,
+                )
             }
             State::Held(holding) => {
                 let owed = holding.revoked.map(|revocation| revocation.epoch).into_iter().collect();
@@ -381,9 +416,13 @@ impl Slot {
     fn tick(self, now: Duration) -> (Slot, Vec<Output>) {
         let highest = self.highest;
         match self.state {
-            State::Down { again } if now >= again => (Slot { highest, state: State::Warming { since: now } }, vec![Output::Start]),
+            State::Down { again } if now >= again => {
+                (Slot { highest, state: State::Warming { since: now } }, vec![Output::Start])
+            }
             State::Ending(ref ending) if now >= ending.kill_at => (self, vec![Output::Kill]),
-            State::Warming { since } | State::Promised { since, .. } if now >= since + WARM_WITHIN => (self, vec![Output::Kill]),
+            State::Warming { since } | State::Promised { since, .. } if now >= since + WARM_WITHIN => {
+                (self, vec![Output::Kill])
+            }
             State::Held(holding) => match holding.due(now) {
                 Some((reason, message)) => {
                     let owed = holding.revoked.iter().map(|revocation| revocation.epoch).collect();
@@ -396,9 +435,11 @@ impl Slot {
                     (Slot { highest, state: State::Held(holding) }, outputs)
                 }
             },
-            state @ (State::Down { .. } | State::Ending(_) | State::Warming { .. } | State::Promised { .. } | State::Free) => {
-                (Slot { highest, state }, Vec::new())
-            }
+            state @ (State::Down { .. }
+            | State::Ending(_)
+            | State::Warming { .. }
+            | State::Promised { .. }
+            | State::Free) => (Slot { highest, state }, Vec::new()),
         }
     }
 }
@@ -411,7 +452,14 @@ fn hold(highest: u64, bind: Bind, now: Duration) -> (Slot, Vec<Output>) {
 
 fn end(holding: Holding, reason: String, message: String, owed: Vec<u64>, now: Duration) -> (State, Vec<Output>) {
     let outputs = vec![Output::End { reason: reason.clone(), message: message.clone() }];
-    let ending = Ending { epoch: holding.bind.epoch, lease_uid: holding.bind.lease_uid, reason, message, kill_at: now + FAREWELL, owed };
+    let ending = Ending {
+        epoch: holding.bind.epoch,
+        lease_uid: holding.bind.lease_uid,
+        reason,
+        message,
+        kill_at: now + FAREWELL,
+        owed,
+    };
     (State::Ending(ending), outputs)
 }
 

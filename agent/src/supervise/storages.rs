@@ -70,7 +70,10 @@ impl Storages {
         let full = std::mem::take(&mut self.full);
         let mut difference = Difference { full, ..Difference::default() };
         for ((lease_uid, storage), live) in self.live.iter_mut().filter(|(_, live)| !live.stored) {
-            live.said = seq;
+            // The first report that carried it: when that one is stored, so is this.
+            if live.said == 0 {
+                live.said = seq;
+            }
             let report = &live.report;
             difference.appeared.push(StorageState {
                 key: Some(StorageKey { lease_uid: lease_uid.clone(), storage: *storage }),
@@ -82,7 +85,9 @@ impl Storages {
             });
         }
         for ((lease_uid, storage), said) in &mut self.gone {
-            *said = seq;
+            if *said == 0 {
+                *said = seq;
+            }
             difference.vanished.push(StorageKey { lease_uid: lease_uid.clone(), storage: *storage });
         }
         difference
@@ -109,11 +114,21 @@ mod tests {
     use super::*;
 
     fn report(storage: u64) -> StorageReport {
-        StorageReport { storage, bytes: 4, dtype: 6, sizes: vec![1], label: "aten::add.Tensor".to_owned(), age_ms: 1000 }
+        StorageReport {
+            storage,
+            bytes: 4,
+            dtype: 6,
+            sizes: vec![1],
+            label: "aten::add.Tensor".to_owned(),
+            age_ms: 1000,
+        }
     }
     fn ids(difference: &Difference) -> (Vec<u64>, Vec<u64>) {
         let id = |key: &StorageKey| key.storage;
-        (difference.appeared.iter().filter_map(|state| state.key.as_ref().map(id)).collect(), difference.vanished.iter().map(id).collect())
+        (
+            difference.appeared.iter().filter_map(|state| state.key.as_ref().map(id)).collect(),
+            difference.vanished.iter().map(id).collect(),
+        )
     }
 
     #[test]

@@ -176,7 +176,13 @@ impl Meta {
     /// Borrows from `meta`: it must outlive the result.
     pub fn of(meta: &TensorMeta) -> Meta {
         assert_eq!(meta.sizes.len(), meta.strides.len(), "the decoder gives sizes and strides equal lengths");
-        Meta { dtype: meta.dtype, flags: meta.flags, ndim: meta.sizes.len() as u32, sizes: meta.sizes.as_ptr(), strides: meta.strides.as_ptr() }
+        Meta {
+            dtype: meta.dtype,
+            flags: meta.flags,
+            ndim: meta.sizes.len() as u32,
+            sizes: meta.sizes.as_ptr(),
+            strides: meta.strides.as_ptr(),
+        }
     }
 }
 
@@ -197,13 +203,19 @@ pub struct Owned<'a> {
 impl<'a> Owned<'a> {
     pub fn of(signature: &'a super::Signature) -> super::Result<Owned<'a>> {
         let text = |text: &str| {
-            CString::new(text)
-                .map_err(|_| Error::Torch { class: ErrorClass::NotImplementedError, message: "an operator's name holds a NUL".to_owned() })
+            CString::new(text).map_err(|_| Error::Torch {
+                class: ErrorClass::NotImplementedError,
+                message: "an operator's name holds a NUL".to_owned(),
+            })
         };
         let (mut arg_lists, mut output_lists, mut bools) = (Vec::new(), Vec::new(), Vec::new());
         let args = signature.args.iter().map(|arg| raw_arg(arg, &mut arg_lists, &mut bools)).collect();
         let outputs = signature.outputs.iter().map(|output| raw_output(output, &mut output_lists)).collect();
-        let resized = signature.resized.iter().map(|entry| RawResized { slot: entry.slot, meta: Meta::of(&entry.meta) }).collect();
+        let resized = signature
+            .resized
+            .iter()
+            .map(|entry| RawResized { slot: entry.slot, meta: Meta::of(&entry.meta) })
+            .collect();
         Ok(Owned {
             name: text(&signature.name)?,
             overload: text(&signature.overload)?,
@@ -271,7 +283,9 @@ fn raw_output(output: &Output, lists: &mut Vec<Vec<RawOutput>>) -> RawOutput {
     let plain = |kind| RawOutput { kind, slot: 0, offset: 0, bytes: 0, meta: NO_META, len: 0, items: std::ptr::null() };
     match output {
         Output::Fresh { bytes, meta } => RawOutput { bytes: *bytes, meta: Meta::of(meta), ..plain(0) },
-        Output::Alias { slot, offset, meta } => RawOutput { slot: *slot, offset: *offset, meta: Meta::of(meta), ..plain(1) },
+        Output::Alias { slot, offset, meta } => {
+            RawOutput { slot: *slot, offset: *offset, meta: Meta::of(meta), ..plain(1) }
+        }
         Output::Argument(position) => RawOutput { slot: *position, ..plain(2) },
         Output::Undefined => plain(3),
         Output::List(items) => {
@@ -331,12 +345,18 @@ unsafe fn now_value(value: &RawValue) -> NowValue {
     unsafe {
         NowValue::Plain(match value.kind {
             1 => return NowValue::Tensor(now_tensor(&*value.tensors)),
-            2 => return NowValue::Tensors(items(value.tensors, value.len).iter().map(|tensor| now_tensor(tensor)).collect()),
+            2 => {
+                return NowValue::Tensors(
+                    items(value.tensors, value.len).iter().map(|tensor| now_tensor(tensor)).collect(),
+                );
+            }
             3 => value::Kind::Integer(value.i),
             4 => value::Kind::Float(value.d),
             5 => value::Kind::Boolean(value.i != 0),
             6 => value::Kind::Text(CStr::from_ptr(value.text).to_string_lossy().into_owned()),
-            7 => value::Kind::Integers(torch_remote_proto::v1::Integers { values: items(value.ints, value.len).to_vec() }),
+            7 => value::Kind::Integers(torch_remote_proto::v1::Integers {
+                values: items(value.ints, value.len).to_vec(),
+            }),
             8 => value::Kind::Argument(value.i as u32),
             9 => value::Kind::Complex(torch_remote_proto::v1::Complex { re: value.d, im: value.im }),
             _ => value::Kind::None(true),
@@ -353,7 +373,8 @@ unsafe fn now_tensor(tensor: &ResultTensor) -> NowTensor {
         (_, _) => Origin::Undefined,
     };
     // SAFETY: both arrays have `ndim` items.
-    let (sizes, strides) = unsafe { (items(tensor.sizes, tensor.ndim).to_vec(), items(tensor.strides, tensor.ndim).to_vec()) };
+    let (sizes, strides) =
+        unsafe { (items(tensor.sizes, tensor.ndim).to_vec(), items(tensor.strides, tensor.ndim).to_vec()) };
     let value = TensorValue {
         undefined: tensor.undefined != 0,
         storage: 0,
@@ -372,7 +393,9 @@ impl NowValue {
         let mut named = |tensor: NowTensor| TensorValue { storage: name(tensor.origin), ..tensor.value };
         let kind = match self {
             NowValue::Tensor(tensor) => value::Kind::Tensor(named(tensor)),
-            NowValue::Tensors(tensors) => value::Kind::Tensors(TensorValues { tensors: tensors.into_iter().map(named).collect() }),
+            NowValue::Tensors(tensors) => {
+                value::Kind::Tensors(TensorValues { tensors: tensors.into_iter().map(named).collect() })
+            }
             NowValue::Plain(kind) => kind,
         };
         Value { kind: Some(kind) }

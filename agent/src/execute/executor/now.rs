@@ -33,7 +33,8 @@ impl<O: Outlet> Executor<O> {
         let result = ready.prepared.as_ref().map_err(Clone::clone).and_then(|prepared| prepared.run_now(filling(room)));
         let result = result.and_then(|results| {
             if results.fresh.len() as u64 > NOW_IDS {
-                let message = format!("{} new tensors are more than the {NOW_IDS} that one call may return", results.fresh.len());
+                let message =
+                    format!("{} new tensors are more than the {NOW_IDS} that one call may return", results.fresh.len());
                 return Err(refused(ErrorClass::RuntimeError, message));
             }
             self.room_for(results.fresh.iter().map(Storage::bytes).sum())?;
@@ -60,6 +61,9 @@ impl<O: Outlet> Executor<O> {
             Origin::Slot(slot) => args.views[slot as usize].0.0,
             Origin::Fresh(number) => first + u64::from(number),
         };
-        Ok(v1::Results { values: results.values.into_iter().map(|value| value.named(name)).collect(), resized: results.resized })
+        Ok(v1::Results {
+            values: results.values.into_iter().map(|value| value.named(name)).collect(),
+            resized: results.resized,
+        })
     }
 }

@@ -67,7 +67,7 @@ impl Ready {
 fn assumed_slots(signature: &Signature) -> Vec<Slot> {
     let mut slots = Vec::new();
     for (position, arg) in signature.args.iter().enumerate() {
-        let returned = signature.outputs.iter().any(|output| *output == Output::Argument(position as u32));
+        let returned = signature.outputs.contains(&Output::Argument(position as u32));
         let items = match arg {
             Arg::List(items) => items.as_slice(),
             other => std::slice::from_ref(other),

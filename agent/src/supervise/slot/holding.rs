@@ -106,25 +106,38 @@ impl Holding {
         let opened = match &self.session {
             Session::Awaited { since } => {
                 let over = now.saturating_sub(*since) >= bind.open_timeout;
-                return over.then(|| ("NeverOpened", format!("no session was opened within {}", seconds(bind.open_timeout))));
+                return over
+                    .then(|| ("NeverOpened", format!("no session was opened within {}", seconds(bind.open_timeout))));
             }
             Session::Open(opened) => opened,
         };
         let passed = |since: Duration, limit: Duration| !limit.is_zero() && now.saturating_sub(since) >= limit;
         if passed(opened.started, bind.duration) {
-            return Some(("Expired", format!("its duration of {} is over: lease again, with a longer duration", seconds(bind.duration))));
+            return Some((
+                "Expired",
+                format!("its duration of {} is over: lease again, with a longer duration", seconds(bind.duration)),
+            ));
         }
         if let Some(lost) = opened.lost
             && !bind.resumable
             && passed(lost.at, bind.orphan)
         {
-            return Some(("Orphaned", format!("its process lost the connection and did not come back within {}", seconds(bind.orphan))));
+            return Some((
+                "Orphaned",
+                format!("its process lost the connection and did not come back within {}", seconds(bind.orphan)),
+            ));
         }
         if passed(opened.heard.at, bind.reconnect_window) {
             return Some(("Silent", format!("its client was silent for {}", seconds(bind.reconnect_window))));
         }
         if !self.pulse.busy && passed(opened.active.at, bind.idle_timeout) {
-            return Some(("Idle", format!("no operator ran for {}: lease again, or with a longer idleTimeout", seconds(bind.idle_timeout))));
+            return Some((
+                "Idle",
+                format!(
+                    "no operator ran for {}: lease again, or with a longer idleTimeout",
+                    seconds(bind.idle_timeout)
+                ),
+            ));
         }
         None
     }
@@ -143,7 +156,8 @@ impl Holding {
         let left = (opened.active.at + idle_timeout).saturating_sub(now);
         if !idle_timeout.is_zero() && !self.pulse.busy && !opened.idle_noticed && left <= idle_timeout / 10 {
             opened.idle_noticed = true;
-            let message = format!("lease {} is idle and ends in {}: any operator keeps it", self.bind.lease_name, seconds(left));
+            let message =
+                format!("lease {} is idle and ends in {}: any operator keeps it", self.bind.lease_name, seconds(left));
             notices.push(Output::Notice { reason: "Idle", message, deadline: left });
         }
         notices
@@ -179,12 +193,15 @@ impl Opened {
 
     fn seen(self, pulse: Pulse, now: Duration) -> Opened {
         let again = |old: Stamp, raw| if old.raw == raw { old } else { Stamp::new(raw, pulse.now_ms, now) };
-        let active = if pulse.busy { Stamp { raw: pulse.active_ms, at: now } } else { again(self.active, pulse.active_ms) };
+        let active =
+            if pulse.busy { Stamp { raw: pulse.active_ms, at: now } } else { again(self.active, pulse.active_ms) };
         Opened {
             heard: again(self.heard, pulse.heard_ms),
             active,
-            lost: (pulse.standing == Standing::Disconnected)
-                .then(|| self.lost.map_or_else(|| Stamp::new(pulse.lost_ms, pulse.now_ms, now), |lost| again(lost, pulse.lost_ms))),
+            lost: (pulse.standing == Standing::Disconnected).then(|| {
+                self.lost
+                    .map_or_else(|| Stamp::new(pulse.lost_ms, pulse.now_ms, now), |lost| again(lost, pulse.lost_ms))
+            }),
             idle_noticed: self.idle_noticed && active == self.active,
             ..self
         }
