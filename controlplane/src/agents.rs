@@ -109,6 +109,8 @@ impl Agents {
 
     /// Tells agents what the rows say until told to stop, then ends all streams. Leases go on.
     pub async fn run(&self, stop: CancellationToken) {
+        // Also when this future is dropped, no stream outlives it.
+        let _streams = self.0.stop.clone().drop_guard();
         let mut ticks = tokio::time::interval(POLL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

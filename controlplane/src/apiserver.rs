@@ -15,6 +15,7 @@ pub mod objects;
 pub mod parameters;
 pub mod patch;
 pub mod protobuf;
+pub mod readings;
 pub mod render;
 pub mod review;
 pub mod routes;

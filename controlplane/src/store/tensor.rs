@@ -1,10 +1,12 @@
 //! Live storages of leases, as the agents report them: differences, and everything on a new stream.
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use torch_remote_proto::v1::{Report, StorageKey, StorageState};
 use uuid::Uuid;
 
 use super::Error;
+use super::device::{snapshot, version};
+use super::machine::unsigned;
 
 /// One statement per report. A full one replaces what the machine had.
 pub(super) async fn report(connection: &mut PgConnection, machine: Uuid, report: &Report) -> Result<(), Error> {
@@ -51,4 +53,64 @@ pub(super) async fn report(connection: &mut PgConnection, machine: Uuid, report:
         report.full
     );
     done.execute(connection).await.map_err(Error::database("record the storages of a machine")).map(drop)
+}
+
+/// A live storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorRow {
+    /// Namespace and name of the lease.
+    pub lease: (String, String),
+    /// Its uid.
+    pub lease_uid: Uuid,
+    /// Who holds it.
+    pub holder: Option<String>,
+    /// namespace/name of the machine.
+    pub machine: String,
+    /// Slot it lives in; the first one of a lease that has several on the machine.
+    pub slot: u32,
+    /// Id within the session.
+    pub storage: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Number of `c10::ScalarType`.
+    pub dtype: u32,
+    /// Shape of what the operator made.
+    pub sizes: Vec<i64>,
+    /// Operator, or the name given.
+    pub label: String,
+    /// Since when.
+    pub first_seen: chrono::DateTime<chrono::Utc>,
+}
+
+/// Live storages of one namespace or of all, by lease and id, and the version of the store they go with.
+///
+/// # Errors
+/// The database failed.
+pub async fn list(pool: &PgPool, namespace: Option<&str>) -> Result<(Vec<TensorRow>, i64), Error> {
+    let mut snapshot = snapshot(pool).await?;
+    let version = version(&mut snapshot).await?;
+    let rows = sqlx::query!(
+        r#"select o.ns, o.name, t.lease_uid, b.terms->>'holder' as holder, coalesce(b.terms->>'machine', '') as "machine!", coalesce(b.slot, 0) as "slot!",
+                  t.storage, t.bytes, t.dtype, t.sizes, t.label, t.first_seen
+           from tensor t join object o on o.uid = t.lease_uid
+           left join lateral (select slot, terms from binding where lease_uid = t.lease_uid and machine_uid = t.machine_uid and released_at is null
+                              order by slot limit 1) b on true
+           where $1::text is null or o.ns = $1 order by o.ns, o.name, t.storage, t.machine_uid"#,
+        namespace
+    );
+    let rows = rows.fetch_all(&mut *snapshot).await.map_err(Error::database("list the tensors"))?;
+    let tensors = rows.into_iter().map(|row| TensorRow {
+        lease: (row.ns, row.name),
+        lease_uid: row.lease_uid,
+        holder: row.holder,
+        machine: row.machine,
+        slot: unsigned(row.slot),
+        storage: row.storage.cast_unsigned(),
+        bytes: row.bytes.cast_unsigned(),
+        dtype: unsigned(row.dtype),
+        sizes: row.sizes,
+        label: row.label,
+        first_seen: row.first_seen,
+    });
+    Ok((tensors.collect(), version))
 }

@@ -1,0 +1,227 @@
+//! Leases, from the queue to the release.
+
+use serde_json::{Value, json};
+use torch_remote::store::{Resource, lease};
+use uuid::Uuid;
+
+use crate::world::{World, fact, until};
+
+const MACHINES: Resource = Resource::MACHINES;
+const LEASES: Resource = Resource::LEASES;
+
+async fn ready() -> (World, crate::world::Replica) {
+    let (world, replica) = World::running().await;
+    world.machine("m", json!({})).await;
+    world.phase(MACHINES, "m", "Ready").await;
+    (world, replica)
+}
+
+fn uid(body: &Value) -> Uuid {
+    body["metadata"]["uid"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_lease_is_bound_and_says_where() {
+    let (world, _replica) = ready().await;
+    world.lease("l", json!({"duration": "1h"})).await;
+    let body = world.phase(LEASES, "l", "Bound").await;
+    let device = &body["status"]["devices"][0];
+    assert_eq!(
+        (device["machine"].as_str(), device["slot"].as_u64(), device["epoch"].as_u64()),
+        (Some("default/m"), Some(0), Some(1))
+    );
+    assert_eq!(device["endpoints"][0], json!({"kind": "unix", "address": "/run/slot-0", "tls": "none"}));
+    assert!(body["status"]["expiresAt"].is_null(), "its time counts from its first session");
+    world.agent().await.open_session(0);
+    let body = world.object(LEASES, "l", "opened", |body| body["status"]["openedAt"].is_string()).await;
+    assert_eq!(fact(&body, "Active").0, "True");
+    assert!(body["status"]["expiresAt"].is_string());
+    world.agent().await.lose_session(0);
+    world.object(LEASES, "l", "silent", |body| fact(body, "Active").1 == "Disconnected").await;
+    let machine =
+        world.object(MACHINES, "m", "kept alive", |body| body["status"]["keptAliveBy"] == json!(["default/l"])).await;
+    assert!(machine["status"]["idleSince"].is_null());
+}
+
+#[tokio::test]
+async fn of_two_that_race_for_one_slot_one_waits_and_gets_it_after_the_release() {
+    let (world, _replica) = ready().await;
+    tokio::join!(world.lease("a", json!({})), world.lease("b", json!({})));
+    until("one is bound", async || {
+        let phases = [world.get(LEASES, "a").await.unwrap(), world.get(LEASES, "b").await.unwrap()]
+            .map(|body| body["status"]["phase"].clone());
+        phases.contains(&json!("Bound")) && phases.contains(&json!("Queued"))
+    })
+    .await;
+    let first_is_a = world.get(LEASES, "a").await.unwrap()["status"]["phase"] == "Bound";
+    let (first, second) = if first_is_a { ("a", "b") } else { ("b", "a") };
+    let waiting = world.object(LEASES, second, "told its place", |body| body["status"]["queue"]["position"] == 1).await;
+    assert!(fact(&waiting, "Reserved").2.contains("default/m"), "{waiting:#}");
+    let agent = world.agent().await;
+    agent.holding(true);
+    world.delete(LEASES, first).await;
+    world.phase(LEASES, first, "Releasing").await;
+    assert_eq!(world.get(LEASES, second).await.unwrap()["status"]["phase"], "Queued", "ended is not free");
+    agent.end(0, "Revoked").await;
+    let body = world.phase(LEASES, second, "Bound").await;
+    world.gone(LEASES, first).await;
+    assert_eq!(body["status"]["devices"][0]["epoch"], 2);
+    let epochs: Vec<u64> = agent.bound().iter().map(|(_, epoch, _)| *epoch).collect();
+    assert_eq!(epochs, [1, 2], "bound once each");
+}
+
+#[tokio::test]
+async fn exclusive_takes_every_slot_of_a_gpu_and_shared_takes_one() {
+    let (world, _replica) = World::running().await;
+    world.machine("m", json!({"gpu": {"type": "CPU", "count": 2}, "slotsPerGPU": 2})).await;
+    world.phase(MACHINES, "m", "Ready").await;
+    world.lease("s", json!({"mode": "Shared"})).await;
+    let shared = world.phase(LEASES, "s", "Bound").await;
+    world.lease("x", json!({})).await;
+    let exclusive = world.phase(LEASES, "x", "Bound").await;
+    let slots = |body: &Value| {
+        body["status"]["devices"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|device| device["slot"].as_u64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((slots(&shared), slots(&exclusive)), (vec![0], vec![2, 3]));
+}
+
+#[tokio::test]
+async fn the_agent_s_end_of_a_lease_is_the_end() {
+    for (reason, phase) in [("Goodbye", "Ended"), ("Idle", "Ended"), ("Expired", "Ended"), ("Crashed", "Lost")] {
+        let (world, replica) = ready().await;
+        world.lease("l", json!({})).await;
+        world.phase(LEASES, "l", "Bound").await;
+        world.agent().await.end(0, reason).await;
+        let body = world.phase(LEASES, "l", phase).await;
+        assert_eq!(fact(&body, "Ended").1, reason);
+        assert_eq!(fact(&body, "Released").0, "True");
+        replica.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_was_lost_is_seen_in_the_next_report() {
+    let (world, _replica) = ready().await;
+    world.lease("a", json!({})).await;
+    world.phase(LEASES, "a", "Bound").await;
+    world.agent().await.end_unheard(0);
+    world.phase(LEASES, "a", "Ended").await;
+    world.lease("b", json!({})).await;
+    world.phase(LEASES, "b", "Bound").await;
+}
+
+#[tokio::test]
+async fn a_bind_without_acknowledgement_quarantines_the_slot_and_the_lease_goes_first() {
+    let (world, _replica) = ready().await;
+    let agent = world.agent().await;
+    agent.deaf(true);
+    world.lease("a", json!({})).await;
+    world.phase(LEASES, "a", "Binding").await;
+    world.lease("b", json!({"priority": 5})).await;
+    world.pass(11).await;
+    until("the slot is fenced", async || {
+        sqlx::query_scalar::<_, i64>("select epoch from slot").fetch_one(&world.pool).await.unwrap() == 2
+    })
+    .await;
+    agent.deaf(false);
+    world.pass(31).await;
+    let body = world.phase(LEASES, "a", "Bound").await;
+    assert_eq!(body["status"]["devices"][0]["epoch"], 3, "fenced with one epoch, bound with the next");
+    assert_eq!(world.phase(LEASES, "b", "Queued").await["status"]["queue"]["position"], 1);
+    until("an event tells", async || world.events("a", "BindFailed").await.len() == 1).await;
+}
+
+#[tokio::test]
+async fn a_machine_that_dies_or_starts_anew_loses_its_leases() {
+    let (world, _replica) = ready().await;
+    world.lease("a", json!({})).await;
+    world.phase(LEASES, "a", "Bound").await;
+    world.agent().await.reboot();
+    let body = world.phase(LEASES, "a", "Lost").await;
+    assert!(fact(&body, "Ended").2.contains("started anew"), "{body:#}");
+    world.lease("b", json!({})).await;
+    let body = world.phase(LEASES, "b", "Bound").await;
+    assert_eq!(body["status"]["devices"][0]["epoch"], 2, "the epoch goes on across boots");
+    let token = world.provider.running().pop().unwrap();
+    world.provider.kill(&token);
+    let body = world.phase(LEASES, "b", "Lost").await;
+    assert!(fact(&body, "Ended").2.contains("its machine is gone"), "{body:#}");
+    world.lease("c", json!({})).await;
+    let body = world.phase(LEASES, "c", "Bound").await;
+    assert_eq!(body["status"]["devices"][0]["epoch"], 3, "and across instances");
+}
+
+#[tokio::test]
+async fn a_broken_connection_ends_no_lease() {
+    let (world, _replica) = ready().await;
+    world.lease("l", json!({})).await;
+    world.phase(LEASES, "l", "Bound").await;
+    let agent = world.agent().await;
+    agent.open_session(0);
+    world.object(LEASES, "l", "opened", |body| body["status"]["openedAt"].is_string()).await;
+    for _ in 0..5 {
+        agent.cut();
+        until("it is connected again", async || agent.connected()).await;
+    }
+    world.pass(3000).await;
+    world.object(MACHINES, "m", "Ready", |body| body["status"]["phase"] == "Ready").await;
+    assert_eq!(world.get(LEASES, "l").await.unwrap()["status"]["phase"], "Bound");
+    assert_eq!(agent.bound().len(), 1);
+}
+
+#[tokio::test]
+async fn what_nothing_can_satisfy_fails_at_once_and_says_what_exists() {
+    let (world, _replica) = ready().await;
+    world.lease("l", json!({"gpu": [{"type": "H100"}]})).await;
+    let body = world.phase(LEASES, "l", "Failed").await;
+    let (_, reason, message) = fact(&body, "Ended");
+    assert_eq!(reason, "Unsatisfiable");
+    assert!(message.contains("nothing offers 1 H100 to namespace default; there are default/m (1 CPU)"), "{message}");
+    world.lease("n", json!({"gpu": [], "machineRef": {"name": "nope"}})).await;
+    let body = world.phase(LEASES, "n", "Failed").await;
+    assert!(fact(&body, "Ended").2.starts_with("machine default/nope does not exist"), "{body:#}");
+    world.delete(LEASES, "n").await;
+    world.gone(LEASES, "n").await;
+}
+
+#[tokio::test]
+async fn a_waiter_that_is_not_renewed_ends_but_not_while_the_control_plane_was_away() {
+    let (world, replica) = ready().await;
+    world.lease("held", json!({})).await;
+    world.phase(LEASES, "held", "Bound").await;
+    let waiter = world.lease("waiter", json!({})).await;
+    world.phase(LEASES, "waiter", "Queued").await;
+    assert!(lease::renew(&world.pool, uid(&waiter.body), waiter.created().unwrap()).await.unwrap());
+    replica.kill().await;
+    world.pass(600).await;
+    let _replica = world.replica("a").await;
+    world.object(LEASES, "waiter", "looked at", |body| body["status"]["queue"]["position"] == 1).await;
+    world.pass(20).await;
+    world.phase(MACHINES, "m", "Ready").await;
+    assert_eq!(
+        world.get(LEASES, "waiter").await.unwrap()["status"]["phase"],
+        "Queued",
+        "nobody was there to be renewed with"
+    );
+    world.pass(11).await;
+    let body = world.phase(LEASES, "waiter", "Failed").await;
+    assert_eq!(fact(&body, "Ended").1, "Abandoned");
+    assert!(!lease::renew(&world.pool, uid(&waiter.body), waiter.created().unwrap()).await.unwrap(), "over is over");
+}
+
+#[tokio::test]
+async fn a_lease_made_without_the_sdk_waits_for_its_wait_timeout() {
+    let (world, _replica) = ready().await;
+    world.lease("held", json!({})).await;
+    world.phase(LEASES, "held", "Bound").await;
+    world.lease("l", json!({"waitTimeout": "5m"})).await;
+    world.phase(LEASES, "l", "Queued").await;
+    world.pass(301).await;
+    let body = world.phase(LEASES, "l", "Failed").await;
+    assert_eq!(fact(&body, "Ended").1, "WaitTimeout");
+}

@@ -1,0 +1,167 @@
+//! Machines, from intent to gone.
+
+use serde_json::json;
+use torch_remote::provider::fake::Fault;
+use torch_remote::store::Resource;
+
+use crate::world::{World, fact, until};
+
+const MACHINES: Resource = Resource::MACHINES;
+
+#[tokio::test]
+async fn a_machine_becomes_ready_and_says_so() {
+    let (world, _replica) = World::running().await;
+    world.machine("m", json!({"gpu": {"type": "CPU", "count": 2}, "slotsPerGPU": 2})).await;
+    let body = world.phase(MACHINES, "m", "Ready").await;
+    assert_eq!(fact(&body, "Registered").0, "True");
+    assert_eq!(body["status"]["observedGeneration"], 1);
+    assert_eq!(body["status"]["torchVersion"], "2.13.0");
+    assert!(
+        body["status"]["bootID"].is_string()
+            && body["status"]["providerID"].is_string()
+            && body["status"]["expiresAt"].is_string()
+    );
+    let slots: Vec<(i32, i32)> =
+        sqlx::query_as("select slot, gpu from slot order by slot").fetch_all(&world.pool).await.unwrap();
+    assert_eq!(slots, [(0, 0), (1, 0), (2, 1), (3, 1)]);
+    until("an event tells", async || world.events("m", "Ready").await.len() == 1).await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_makes_no_second_instance() {
+    let world = World::new().await;
+    world.provider.inject(Fault::LoseCreateAnswer);
+    world.provider.inject(Fault::LoseFind);
+    let _replica = world.replica("a").await;
+    world.machine("m", json!({})).await;
+    world.phase(MACHINES, "m", "Ready").await;
+    assert_eq!(world.provider.created().len(), 1);
+}
+
+#[tokio::test]
+async fn a_create_that_was_lost_is_repeated_with_the_same_token() {
+    let world = World::new().await;
+    world.provider.inject(Fault::LoseCreate);
+    let _replica = world.replica("a").await;
+    world.machine("m", json!({})).await;
+    let body = world.phase(MACHINES, "m", "Ready").await;
+    assert_eq!((world.provider.asked(), body["status"]["attempt"].clone()), (2, json!(1)));
+}
+
+#[tokio::test]
+async fn a_machine_that_dies_is_replaced_after_back_off() {
+    let (world, _replica) = World::running().await;
+    world.machine("m", json!({})).await;
+    world.phase(MACHINES, "m", "Ready").await;
+    let first = world.provider.running().pop().unwrap();
+    world.provider.kill(&first);
+    let body = world
+        .object(MACHINES, "m", "Ready again", |body| {
+            body["status"]["attempt"] == 2 && body["status"]["phase"] == "Ready"
+        })
+        .await;
+    assert_eq!(fact(&body, "Launched").0, "True");
+    assert_eq!(world.provider.created().len(), 2);
+    until("an event tells why", async || {
+        world.events("m", "BackOff").await.iter().any(|text| text.contains("attempt 1 ended with Lost"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refused_create_is_given_up_after_the_limit_and_says_what_to_do() {
+    let world = World::new().await;
+    for _ in 0..2 {
+        world.provider.inject(Fault::RefuseCreate);
+    }
+    let _replica = world.replica("a").await;
+    world.machine("m", json!({"retry": {"limit": 1}})).await;
+    let body = world.phase(MACHINES, "m", "Failed").await;
+    let (_, reason, message) = fact(&body, "Failed");
+    assert_eq!(reason, "RetriesExhausted");
+    assert!(message.contains("no capacity") && message.contains("to start anew"), "{message}");
+    world.patch(MACHINES, "m", |spec| spec["timeout"] = json!("2h")).await;
+    world.phase(MACHINES, "m", "Ready").await;
+}
+
+#[tokio::test]
+async fn a_machine_of_an_unknown_provider_says_which_there_are() {
+    let (world, _replica) = World::running().await;
+    world.machine("m", json!({"provider": "fack"})).await;
+    let body = world.phase(MACHINES, "m", "Failed").await;
+    let (_, reason, message) = fact(&body, "Accepted");
+    assert_eq!(
+        (reason, message),
+        ("NoSuchProvider", "spec.provider names \"fack\", which does not exist; there are: fake")
+    );
+}
+
+#[tokio::test]
+async fn a_machine_is_gone_only_when_its_provider_says_so() {
+    let (world, _replica) = World::running().await;
+    world.machine("m", json!({})).await;
+    world.phase(MACHINES, "m", "Ready").await;
+    world.provider.stubborn();
+    world.delete(MACHINES, "m").await;
+    world.phase(MACHINES, "m", "Terminating").await;
+    until("the end is recorded", async || {
+        sqlx::query_scalar::<_, i64>("select count(*) from machine_attempt where state = 'Ending'")
+            .fetch_one(&world.pool)
+            .await
+            .unwrap()
+            == 1
+    })
+    .await;
+    assert!(
+        world.get(MACHINES, "m").await.is_some() && !world.provider.running().is_empty(),
+        "it ignores what it is asked"
+    );
+    world.pass(11).await;
+    world.gone(MACHINES, "m").await;
+    assert!(world.provider.running().is_empty(), "forced after the grace");
+}
+
+#[tokio::test]
+async fn an_idle_machine_ends_and_comes_back_for_a_lease() {
+    let (world, _replica) = World::running().await;
+    world.machine("m", json!({"idleTimeout": "10m"})).await;
+    world.phase(MACHINES, "m", "Ready").await;
+    world.pass(601).await;
+    let body = world.phase(MACHINES, "m", "Expired").await;
+    assert_eq!(fact(&body, "Expired").1, "Idle");
+    assert!(world.provider.running().is_empty());
+    world.lease("l", json!({})).await;
+    world.phase(Resource::LEASES, "l", "Bound").await;
+    assert_eq!(world.provider.created().len(), 2);
+}
+
+#[tokio::test]
+async fn suspending_ends_a_machine_and_resuming_starts_it() {
+    let (world, _replica) = World::running().await;
+    world.machine("m", json!({})).await;
+    world.phase(MACHINES, "m", "Ready").await;
+    world.patch(MACHINES, "m", |spec| spec["suspend"] = json!(true)).await;
+    world.phase(MACHINES, "m", "Suspended").await;
+    assert!(world.provider.running().is_empty());
+    world.patch(MACHINES, "m", |spec| spec["suspend"] = json!(false)).await;
+    world.phase(MACHINES, "m", "Ready").await;
+}
+
+#[tokio::test]
+async fn an_instance_whose_object_was_removed_by_force_is_ended() {
+    let (world, _replica) = World::running().await;
+    world.machine("m", json!({})).await;
+    world.phase(MACHINES, "m", "Ready").await;
+    let mut write = world.objects.begin().await.unwrap();
+    write.remove(&torch_remote::store::Key::new(MACHINES, "default", "m")).await.unwrap();
+    write.commit().await.unwrap();
+    until("the instance is gone", async || world.provider.running().is_empty()).await;
+    until("the attempt is gone", async || {
+        sqlx::query_scalar::<_, i64>("select count(*) from machine_attempt where state <> 'Gone'")
+            .fetch_one(&world.pool)
+            .await
+            .unwrap()
+            == 0
+    })
+    .await;
+}
