@@ -6,12 +6,19 @@
 pub mod agents;
 pub mod apiserver;
 pub mod auth;
+pub mod cli;
+pub mod config;
 pub mod document;
 pub mod explain;
+pub mod kubeconfig;
 pub mod postgres;
 pub mod provider;
 pub mod reconcile;
+pub mod serve;
 pub mod store;
+pub mod telemetry;
+pub mod tls;
+pub mod up;
 
 /// Client of the agents' Control service, generated over [`torch_remote_proto::v1`].
 #[allow(missing_docs, clippy::all)]

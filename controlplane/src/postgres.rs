@@ -117,11 +117,19 @@ impl Postgres {
         Pidfile::read(&self.data).map(|file| file.pid)
     }
 
+    /// True while the postmaster runs.
+    pub fn alive(&self) -> bool {
+        Pidfile::read(&self.data).is_some_and(|file| serves(file.pid, &self.data))
+    }
+
     /// Stops the cluster: rolls open transactions back and writes everything down. Blocks for up to a minute.
     ///
     /// # Errors
     /// [`Error::Command`] when it did not stop.
     pub fn stop(self) -> Result<(), Error> {
+        if !self.alive() {
+            return Ok(());
+        }
         let mut stop = self.pg_ctl("stop");
         stop.args(["-m", "fast", "-w", "-t", "60"]);
         run("stop Postgres", stop)

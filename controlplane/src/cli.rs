@@ -1,0 +1,150 @@
+//! The kubectl-like client: `apply get wait delete version token kubeconfig`, over the kube client and the same kubeconfig that kubectl reads.
+//!
+//! Owns the command line of the client, what it prints and how it exits. Leaves every rule about objects to the server.
+//! Invariant: `apply` writes nothing before the server has accepted every document in a dry run.
+
+mod apply;
+mod connection;
+mod delete;
+mod error;
+mod get;
+mod kind;
+mod manifest;
+mod table;
+mod target;
+mod wait;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::config::HomeArgs;
+
+pub use error::Error;
+
+use connection::Connection;
+
+/// Commands of the client.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create or change objects to be as the files say. Either every document is acceptable, or nothing is written.
+    Apply(apply::ApplyArgs),
+    /// List objects, or show one.
+    Get(get::GetArgs),
+    /// Wait until objects have a condition, or are gone.
+    Wait(wait::WaitArgs),
+    /// Delete objects, and wait until they are gone.
+    Delete(delete::DeleteArgs),
+    /// Print the version of this program and of the control plane.
+    Version(VersionArgs),
+    /// Print the current token of the kubeconfig's user.
+    Token(ConnectionArgs),
+    /// Print the kubeconfig in use, whole in one file.
+    Kubeconfig(ConnectionArgs),
+}
+
+/// Which control plane, as whom, in which namespace.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectionArgs {
+    /// Kubeconfig file, or several joined by `:`. [default: ~/.kube/config, else the one `torch-remote up` writes]
+    #[arg(long, env = "KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<String>,
+    /// Context of the kubeconfig. [default: its current one]
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Namespace. [default: the context's]
+    #[arg(long, short, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Where data lies by convention.
+    #[command(flatten)]
+    pub home: HomeArgs,
+}
+
+/// `torch-remote version`.
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// Do not ask the control plane.
+    #[arg(long)]
+    pub client: bool,
+    /// `yaml` or `json`.
+    #[arg(long, short, value_name = "FORMAT")]
+    pub output: Option<StructuredOutput>,
+    /// Connection.
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+}
+
+/// Output that other programs read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum StructuredOutput {
+    /// YAML.
+    Yaml,
+    /// JSON.
+    Json,
+}
+
+/// Runs a command, printing to `out`.
+///
+/// # Errors
+/// What a person reads, with the exit code.
+pub async fn run(command: Command, out: &mut (dyn Write + Send)) -> Result<(), Error> {
+    match command {
+        Command::Apply(args) => apply::run(args, out).await,
+        Command::Get(args) => get::run(args, out).await,
+        Command::Wait(args) => wait::run(args, out).await,
+        Command::Delete(args) => delete::run(args, out).await,
+        Command::Version(args) => version(args, out).await,
+        Command::Token(args) => {
+            let token = Connection::open(&args).await?.token()?;
+            print(out, format_args!("{token}\n"))
+        }
+        Command::Kubeconfig(args) => {
+            let text = Connection::open(&args).await?.kubeconfig()?;
+            print(out, format_args!("{text}"))
+        }
+    }
+}
+
+async fn version(args: VersionArgs, out: &mut (dyn Write + Send)) -> Result<(), Error> {
+    let mut versions = json!({"clientVersion": env!("CARGO_PKG_VERSION")});
+    if !args.client {
+        let connection = Connection::open(&args.connection).await?;
+        versions["serverVersion"] = connection.call(connection::Call::get("/version")).await?;
+    }
+    if let Some(format) = args.output {
+        return print(out, format_args!("{}", structured(&versions, format)));
+    }
+    print(out, format_args!("Client Version: {}\n", env!("CARGO_PKG_VERSION")))?;
+    match versions["serverVersion"]["gitVersion"].as_str() {
+        Some(server) => print(out, format_args!("Server Version: {server}\n")),
+        None => Ok(()),
+    }
+}
+
+/// Writes a tree as text.
+fn structured(value: &Value, format: StructuredOutput) -> String {
+    match format {
+        StructuredOutput::Json => {
+            format!("{}\n", serde_json::to_string_pretty(value).expect("a JSON tree can be written"))
+        }
+        StructuredOutput::Yaml => serde_yaml::to_string(value).expect("a JSON tree can be written as YAML"),
+    }
+}
+
+/// Prints at once: a reader at the other end of a pipe sees each line when it happens.
+fn print(out: &mut (dyn Write + Send), text: std::fmt::Arguments<'_>) -> Result<(), Error> {
+    out.write_fmt(text).and_then(|()| out.flush()).map_err(|source| Error::Output { source })
+}
+
+/// The kubeconfig files to read, by the order of the documentation of [`ConnectionArgs::kubeconfig`].
+fn kubeconfig_files(args: &ConnectionArgs) -> Vec<PathBuf> {
+    if let Some(list) = args.kubeconfig.as_deref().filter(|list| !list.is_empty()) {
+        return list.split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect();
+    }
+    let kubectl = args.home.home.as_ref().map(|home| home.join(".kube/config"));
+    let ours = args.home.data_dir().map(|data| data.join("kubeconfig"));
+    kubectl.into_iter().chain(ours).find(|path| path.exists()).into_iter().collect()
+}

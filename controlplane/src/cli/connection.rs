@@ -1,0 +1,270 @@
+//! One control plane, as the kubeconfig names it: requests, watches, and the token that is read again when it is refused.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use futures::{Stream, StreamExt};
+use http::{Method, Request};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::Value;
+use tokio_util::codec::{FramedRead, LinesCodec};
+use tokio_util::io::StreamReader;
+
+use super::{ConnectionArgs, Error, kubeconfig_files};
+
+/// A request.
+#[derive(Debug, Clone)]
+pub struct Call {
+    method: Method,
+    path: String,
+    accept: &'static str,
+    content_type: &'static str,
+    body: Vec<u8>,
+}
+
+/// What a list is asked for as.
+pub const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+
+impl Call {
+    /// Reads `path`.
+    pub fn get(path: impl Into<String>) -> Self {
+        let (accept, content_type) = ("application/json", "application/json");
+        Self { method: Method::GET, path: path.into(), accept, content_type, body: Vec::new() }
+    }
+
+    /// Creates `body` under `path`.
+    pub fn post(path: impl Into<String>, body: &Value) -> Self {
+        Self { method: Method::POST, body: body.to_string().into_bytes(), ..Self::get(path) }
+    }
+
+    /// Merges `body` into the object at `path`.
+    pub fn merge(path: impl Into<String>, body: &Value) -> Self {
+        let content_type = "application/merge-patch+json";
+        Self { method: Method::PATCH, content_type, body: body.to_string().into_bytes(), ..Self::get(path) }
+    }
+
+    /// Deletes the object at `path`.
+    pub fn delete(path: impl Into<String>, options: &Value) -> Self {
+        Self { method: Method::DELETE, body: options.to_string().into_bytes(), ..Self::get(path) }
+    }
+
+    /// Asks for another form of the answer.
+    pub fn accept(mut self, accept: &'static str) -> Self {
+        self.accept = accept;
+        self
+    }
+
+    fn request(&self) -> Result<Request<Body>, kube::Error> {
+        let request = Request::builder()
+            .method(&self.method)
+            .uri(&self.path)
+            .header(http::header::ACCEPT, self.accept)
+            .header(http::header::ACCEPT_ENCODING, "identity")
+            .header(http::header::CONTENT_TYPE, self.content_type);
+        request.body(Body::from(self.body.clone())).map_err(kube::Error::HttpError)
+    }
+}
+
+/// A control plane, and who we are to it.
+pub struct Connection {
+    files: String,
+    config: Config,
+    merged: Kubeconfig,
+    options: KubeConfigOptions,
+    client: Mutex<Client>,
+    /// Namespace of commands that name none.
+    pub namespace: String,
+    /// True when `--namespace` was given.
+    pub namespace_given: bool,
+}
+
+impl Connection {
+    /// Reads the kubeconfig. Sends nothing yet.
+    ///
+    /// # Errors
+    /// The kubeconfig is missing, cannot be understood, or its credentials cannot be read.
+    pub async fn open(args: &ConnectionArgs) -> Result<Self, Error> {
+        let paths = kubeconfig_files(args);
+        let files = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":");
+        let bad = |source| Error::Kubeconfig { path: files.clone(), source: Box::new(source) };
+        let mut merged: Option<Kubeconfig> = None;
+        for path in &paths {
+            let next = Kubeconfig::read_from(path).map_err(bad)?;
+            merged = Some(match merged {
+                Some(first) => first.merge(next).map_err(bad)?,
+                None => next,
+            });
+        }
+        let merged = merged.ok_or(Error::NoKubeconfig)?;
+        let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
+        let config = Config::from_custom_kubeconfig(merged.clone(), &options).await.map_err(bad)?;
+        let client = client(&config, &files)?;
+        let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let namespace_given = args.namespace.is_some();
+        Ok(Self { files, config, merged, options, client: Mutex::new(client), namespace, namespace_given })
+    }
+
+    /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    /// Nobody answers, the token is refused (also after it was read again), or the server refuses.
+    pub async fn call(&self, call: Call) -> Result<Value, Error> {
+        let first = self.send(&call).await;
+        let response = match first {
+            Err(error) if refused_token(&error) => {
+                self.read_token_again()?;
+                self.send(&call).await.map_err(|error| self.explain(error))?
+            }
+            other => other.map_err(|error| self.explain(error))?,
+        };
+        for warning in response.headers().get_all(http::header::WARNING) {
+            // `299 - "text"`
+            let text = warning.to_str().unwrap_or_default();
+            eprintln!(
+                "Warning: {}",
+                text.splitn(3, ' ').nth(2).unwrap_or(text).trim_matches('"').replace("\\\"", "\"")
+            );
+        }
+        let bytes = response.into_body().collect_bytes().await.map_err(|source| self.explain(source))?;
+        let parsed = serde_json::from_slice(&bytes).map_err(kube::Error::SerdeError);
+        parsed.map_err(|source| self.explain(source))
+    }
+
+    /// Sends a request whose answer is one JSON object per line, until the server ends it.
+    ///
+    /// # Errors
+    /// As [`Connection::call`]; later, the connection broke.
+    pub async fn watch(&self, call: Call) -> Result<impl Stream<Item = Result<Value, Error>> + Unpin, Error> {
+        let response = match self.send(&call).await {
+            Err(error) if refused_token(&error) => {
+                self.read_token_again()?;
+                self.send(&call).await
+            }
+            other => other,
+        };
+        let body = response.map_err(|error| self.explain(error))?.into_body();
+        let bytes = Box::pin(body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other)));
+        let lines = FramedRead::new(StreamReader::new(bytes), LinesCodec::new());
+        Ok(lines.map(|line| {
+            let line = line.map_err(|error| kube::Error::ReadEvents(std::io::Error::other(error)));
+            let value = line.and_then(|line| serde_json::from_str(&line).map_err(kube::Error::SerdeError));
+            value.map_err(|error| self.explain(error))
+        }))
+    }
+
+    /// The token requests carry now.
+    ///
+    /// # Errors
+    /// The user has none, or its file cannot be read.
+    pub fn token(&self) -> Result<String, Error> {
+        if let Some(file) = self.token_file() {
+            let read = std::fs::read_to_string(&file);
+            let text = read.map_err(|source| Error::Read { path: file.display().to_string(), source })?;
+            return Ok(text.trim().to_owned());
+        }
+        // The token's type shows itself only when it is written.
+        let user = serde_json::to_value(&self.config.auth_info).expect("a user that was read can be written");
+        user["token"].as_str().map(str::to_owned).ok_or_else(|| Error::NoToken { path: self.files.clone() })
+    }
+
+    /// The kubeconfig in use, cut to the context in use.
+    ///
+    /// # Errors
+    /// [`Error::Kubeconfig`] when there is no context.
+    pub fn kubeconfig(&self) -> Result<String, Error> {
+        let context = self.options.context.clone().or_else(|| self.merged.current_context.clone()).unwrap_or_default();
+        let mut cut = self.merged.clone();
+        cut.contexts.retain(|named| named.name == context);
+        let chosen = cut.contexts.first().and_then(|named| named.context.clone());
+        if let Some(chosen) = chosen {
+            cut.clusters.retain(|named| named.name == chosen.cluster);
+            cut.auth_infos.retain(|named| Some(&named.name) == chosen.user.as_ref());
+        }
+        cut.current_context = Some(context);
+        Ok(serde_yaml::to_string(&cut).expect("a kubeconfig that was read can be written"))
+    }
+
+    async fn send(&self, call: &Call) -> Result<http::Response<Body>, kube::Error> {
+        let client = self.client.lock().expect("no panic while held").clone();
+        let response = client.send(call.request()?).await?;
+        let code = response.status();
+        if !code.is_client_error() && !code.is_server_error() {
+            return Ok(response);
+        }
+        let bytes = response.into_body().collect_bytes().await?;
+        let status = serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+            let text = String::from_utf8_lossy(&bytes);
+            kube::core::Status::failure(text.trim(), code.canonical_reason().unwrap_or_default())
+                .with_code(code.as_u16())
+        });
+        Err(kube::Error::Api(Box::new(status)))
+    }
+
+    /// A client caches the token for a minute; `up` may have replaced it since.
+    fn read_token_again(&self) -> Result<(), Error> {
+        *self.client.lock().expect("no panic while held") = client(&self.config, &self.files)?;
+        Ok(())
+    }
+
+    fn token_file(&self) -> Option<PathBuf> {
+        self.config.auth_info.token_file.as_ref().map(PathBuf::from)
+    }
+
+    fn server(&self) -> String {
+        self.config.cluster_url.to_string().trim_end_matches('/').to_owned()
+    }
+
+    fn explain(&self, error: kube::Error) -> Error {
+        let server = self.server();
+        match error {
+            kube::Error::Api(status) if status.code == 401 => Error::Unauthorized { server, file: self.token_file() },
+            kube::Error::Api(status) => Error::Server { context: None, status },
+            error @ (kube::Error::SerdeError(_) | kube::Error::FromUtf8(_)) => {
+                Error::Answer { server, source: Box::new(error) }
+            }
+            error
+                if cause_is(&error, |error: &rustls::Error| matches!(error, rustls::Error::InvalidCertificate(_))) =>
+            {
+                Error::Untrusted { server, source: Box::new(error) }
+            }
+            error if cause_is(&error, |_: &std::io::Error| true) || cause_is(&error, |_: &hyper::Error| true) => {
+                Error::NoControlPlane { server, source: Box::new(error) }
+            }
+            error => Error::Credentials { path: self.files.clone(), source: Box::new(error) },
+        }
+    }
+}
+
+/// A client that sends the token as its file holds it now: the kube client would keep it for a minute, and take a line break for a part of it.
+fn client(config: &Config, files: &str) -> Result<Client, Error> {
+    let mut config = config.clone();
+    if let Some(file) = &config.auth_info.token_file {
+        let token = std::fs::read_to_string(file);
+        let token = token.map_err(|source| Error::Read { path: file.clone(), source })?;
+        let user = serde_json::json!({"token": token.trim()});
+        config.auth_info = serde_json::from_value(user).expect("a user with a token is a user");
+    }
+    Client::try_from(config).map_err(|source| Error::Credentials { path: files.to_owned(), source: Box::new(source) })
+}
+
+fn refused_token(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 401)
+}
+
+/// True when an error of this type is behind it, and `fits`.
+fn cause_is<E: std::error::Error + 'static>(error: &kube::Error, fits: impl Fn(&E) -> bool) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        // An IO error's source leaves out the error it was made of.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let inner = inner.and_then(|inner| inner.downcast_ref::<E>());
+        if error.downcast_ref::<E>().or(inner).is_some_and(&fits) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

@@ -1,0 +1,324 @@
+//! `wait`: until objects have a condition or are gone, with a word on the way when a person watches.
+
+use std::io::{IsTerminal, Write};
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use futures::{Stream, StreamExt};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::connection::{Call, Connection};
+use super::error::Error;
+use super::kind::{Kind, Kinds};
+use super::target::{TargetArgs, encode};
+use super::{ConnectionArgs, print};
+use crate::config::parse_duration;
+
+const EXAMPLE: &str = "torch-remote wait machine/trainer --for=condition=Ready --timeout=5m";
+const EXAMPLES: &str = "\
+Examples:
+  torch-remote wait machine/trainer --for=condition=Ready --timeout=5m
+  torch-remote wait lease/mine --for=condition=Bound=True
+  torch-remote wait machine/trainer --for=delete";
+
+/// Between two lines of progress.
+const PROGRESS: Duration = Duration::from_secs(3);
+/// Between two attempts when the connection is lost on the way.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// `torch-remote wait`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct WaitArgs {
+    /// Objects.
+    #[command(flatten)]
+    target: TargetArgs,
+    /// `condition=TYPE[=STATUS]` or `delete`.
+    #[arg(long = "for", value_name = "WHAT")]
+    goal: Goal,
+    /// All objects of the kind in the namespace.
+    #[arg(long)]
+    all: bool,
+    /// Longest wait for each object, such as 90s or 15m.
+    #[arg(long, value_parser = parse_duration, default_value = "30s", value_name = "DURATION")]
+    timeout: Duration,
+    /// Connection.
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Goal {
+    /// A condition has a status.
+    Condition {
+        /// Its type.
+        kind: String,
+        /// `True`, `False` or `Unknown`.
+        status: String,
+    },
+    /// The object is gone.
+    Gone,
+}
+
+impl FromStr for Goal {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case("delete") {
+            return Ok(Self::Gone);
+        }
+        let condition = text.strip_prefix("condition=").filter(|rest| !rest.is_empty() && !rest.starts_with('='));
+        let condition = condition.ok_or("expected `condition=TYPE`, `condition=TYPE=STATUS` or `delete`")?;
+        let (kind, status) = condition.split_once('=').unwrap_or((condition, "True"));
+        Ok(Self::Condition { kind: kind.to_owned(), status: status.to_owned() })
+    }
+}
+
+impl Goal {
+    fn reached(&self, object: Option<&Value>) -> bool {
+        match (self, object) {
+            (Self::Gone, object) => object.is_none(),
+            (Self::Condition { .. }, None) => false,
+            (Self::Condition { kind, status }, Some(object)) => {
+                // What was said about an older spec is no answer.
+                let generation = object["metadata"]["generation"].as_i64();
+                let current =
+                    |found: &Value| found["observedGeneration"].as_i64().is_none_or(|seen| Some(seen) >= generation);
+                condition(object, kind).is_some_and(|found| {
+                    current(found) && found["status"].as_str().is_some_and(|have| have.eq_ignore_ascii_case(status))
+                })
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Condition { kind, .. } => format!("condition {kind}"),
+            Self::Gone => "deletion".into(),
+        }
+    }
+
+    /// How the object stands, for texts.
+    fn state(&self, object: &Value) -> Option<String> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        match self {
+            Self::Condition { kind, .. } => match condition(object, kind) {
+                Some(found) => {
+                    let (status, reason, message) =
+                        (text(&found["status"]), text(&found["reason"]), text(&found["message"]));
+                    Some(format!(
+                        "{kind} is {status} ({reason}{}{message})",
+                        if message.is_empty() { "" } else { ": " }
+                    ))
+                }
+                None => Some(format!("it has no condition {kind} yet")),
+            },
+            Self::Gone => {
+                let finalizers: Vec<String> = object["metadata"]["finalizers"].as_array()?.iter().map(text).collect();
+                Some(format!("kept by {}", finalizers.join(", ")))
+            }
+        }
+    }
+}
+
+fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    conditions.iter().find(|found| found["type"].as_str().is_some_and(|have| have.eq_ignore_ascii_case(kind)))
+}
+
+/// An object that is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Watched<'a> {
+    /// Its kind.
+    pub kind: &'a Kind,
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+}
+
+pub(super) async fn run(args: WaitArgs, out: &mut (dyn Write + Send)) -> Result<(), Error> {
+    let connection = Connection::open(&args.connection).await?;
+    let kinds = Kinds::discover(&connection).await?;
+    let namespace = connection.namespace.as_str();
+    for target in args.target.resolve(&kinds, EXAMPLE)? {
+        let mut names = target.names;
+        if names.is_empty() {
+            if !args.all && args.target.selector.is_none() {
+                let problem = "give names, a selector with -l, or --all".to_owned();
+                return Err(Error::Usage { problem, example: EXAMPLE });
+            }
+            let path = format!("{}?limit=0{}", target.kind.path(Some(namespace)), args.target.query());
+            let answer = connection.call(Call::get(path)).await?;
+            let items = answer["items"].as_array().into_iter().flatten();
+            names = items.filter_map(|item| item["metadata"]["name"].as_str().map(str::to_owned)).collect();
+            if names.is_empty() && args.goal != Goal::Gone {
+                let problem = format!("there are no {} in namespace {namespace}", target.kind.plural());
+                return Err(Error::Usage { problem, example: EXAMPLE });
+            }
+        }
+        for name in &names {
+            let object = Watched { kind: target.kind, namespace, name };
+            if !until(&connection, &object, &args.goal, args.timeout).await? {
+                let path = target.kind.object_path(namespace, name);
+                // Not there and never was: the server's own words.
+                connection.call(Call::get(path)).await?;
+            }
+            print(out, format_args!("{}/{name} condition met\n", target.kind.title()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits for `goal`. False when the object does not exist, and that is not the goal. A connection lost on the way is made anew until the time is over.
+///
+/// # Errors
+/// The first request failed, the server refuses, or the time is over.
+pub(super) async fn until(
+    connection: &Connection,
+    object: &Watched<'_>,
+    goal: &Goal,
+    timeout: Duration,
+) -> Result<bool, Error> {
+    let deadline = Instant::now() + timeout;
+    let mut watch = Watch { connection, object, goal, last: None, progress: Progress::new(object, goal) };
+    let mut first = true;
+    loop {
+        let attempt = tokio::time::timeout_at(deadline, watch.attempt()).await;
+        match attempt {
+            Ok(Ok(Some(reached))) => return Ok(reached),
+            Ok(Ok(None)) => first = false,
+            Ok(Err(Error::NoControlPlane { .. })) if !first => {
+                tokio::time::sleep_until(deadline.min(Instant::now() + RETRY)).await
+            }
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {
+                let what = goal.text();
+                let name = format!("{}/{}", object.kind.plural(), object.name);
+                let state = watch.last.as_ref().and_then(|last| goal.state(last));
+                return Err(Error::TimedOut { what, object: name, state });
+            }
+        }
+    }
+}
+
+struct Watch<'a> {
+    connection: &'a Connection,
+    object: &'a Watched<'a>,
+    goal: &'a Goal,
+    last: Option<Value>,
+    progress: Progress<'a>,
+}
+
+impl Watch<'_> {
+    /// One list and the watch after it. None when the server ended the watch: then the state is read anew.
+    async fn attempt(&mut self) -> Result<Option<bool>, Error> {
+        let path = self.object.kind.path(Some(self.object.namespace));
+        let selector = format!("fieldSelector=metadata.name%3D{}", encode(self.object.name));
+        let list = self.connection.call(Call::get(format!("{path}?{selector}"))).await?;
+        self.last = list["items"].as_array().and_then(|items| items.first()).cloned();
+        if self.goal.reached(self.last.as_ref()) {
+            return Ok(Some(true));
+        }
+        if self.last.is_none() {
+            return Ok(Some(false));
+        }
+        let version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        let path = format!("{path}?watch=true&resourceVersion={version}&{selector}");
+        let events = self.connection.watch(Call::get(path)).await?;
+        self.follow(events).await
+    }
+
+    async fn follow(
+        &mut self,
+        mut events: impl Stream<Item = Result<Value, Error>> + Unpin,
+    ) -> Result<Option<bool>, Error> {
+        let mut tick = tokio::time::interval(PROGRESS);
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                _ = tick.tick() => {
+                    self.progress.show(self.last.as_ref());
+                    continue;
+                }
+            };
+            let Some(Ok(event)) = event else { return Ok(None) };
+            match event["type"].as_str() {
+                Some("ERROR") => return Ok(None),
+                Some("DELETED") => self.last = None,
+                _ => self.last = Some(event["object"].clone()),
+            }
+            if self.goal.reached(self.last.as_ref()) {
+                return Ok(Some(true));
+            }
+            if self.last.is_none() {
+                return Ok(Some(false));
+            }
+        }
+    }
+}
+
+/// Lines on standard error while a person waits.
+struct Progress<'a> {
+    object: &'a Watched<'a>,
+    goal: &'a Goal,
+    began: Instant,
+    shown: bool,
+}
+
+impl<'a> Progress<'a> {
+    fn new(object: &'a Watched<'a>, goal: &'a Goal) -> Self {
+        Self { object, goal, began: Instant::now(), shown: std::io::stderr().is_terminal() }
+    }
+
+    fn show(&self, object: Option<&Value>) {
+        let Some(state) = object.and_then(|object| self.goal.state(object)).filter(|_| self.shown) else { return };
+        eprintln!("{}/{}: {state}, {} s", self.object.kind.plural(), self.object.name, self.began.elapsed().as_secs());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn machine(status: &str, observed: i64) -> Value {
+        json!({"metadata": {"generation": 2}, "status": {"conditions": [
+            {"type": "Ready", "status": status, "reason": "Starting", "message": "the agent warms its slots", "observedGeneration": observed}]}})
+    }
+
+    #[test]
+    fn goals_are_written_as_for_kubectl() {
+        let ready = Goal::Condition { kind: "Ready".into(), status: "True".into() };
+        assert_eq!("condition=Ready".parse(), Ok(ready));
+        assert_eq!(
+            "condition=Bound=False".parse(),
+            Ok(Goal::Condition { kind: "Bound".into(), status: "False".into() })
+        );
+        assert_eq!("delete".parse(), Ok(Goal::Gone));
+        "ready".parse::<Goal>().expect_err("no such form");
+        "condition=".parse::<Goal>().expect_err("no type");
+    }
+
+    #[test]
+    fn a_condition_of_an_older_generation_does_not_count() {
+        let ready: Goal = "condition=ready".parse().expect("a goal");
+        assert!(ready.reached(Some(&machine("True", 2))));
+        assert!(!ready.reached(Some(&machine("True", 1))), "it speaks of the spec before this one");
+        assert!(!ready.reached(Some(&machine("False", 2))));
+        assert!(!ready.reached(None));
+    }
+
+    #[test]
+    fn the_state_says_why_it_is_not_there_yet() {
+        let ready: Goal = "condition=Ready".parse().expect("a goal");
+        let state = ready.state(&machine("False", 2));
+        assert_eq!(state.as_deref(), Some("Ready is False (Starting: the agent warms its slots)"));
+        let gone = Goal::Gone.state(&json!({"metadata": {"finalizers": ["torchremote.dev/machine"]}}));
+        assert_eq!(gone.as_deref(), Some("kept by torchremote.dev/machine"));
+    }
+}

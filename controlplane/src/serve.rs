@@ -1,0 +1,369 @@
+//! The wiring of a control plane over a database: keys, certificates, API, reconcilers; and their end, in order.
+//!
+//! `serve` runs it against a Postgres of the operator's, [`crate::up`] against one of its own. Leaves what each part does to its module.
+
+pub mod https;
+pub mod local;
+mod token_file;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use torch_remote_api::provider::ProviderType;
+
+use crate::apiserver;
+use crate::auth::seal::{self, Place, Sealer};
+use crate::auth::{ADMINISTRATORS, Keys, keys};
+use crate::config::{ListenerArgs, ServeArgs};
+use crate::explain::Explain;
+use crate::kubeconfig::{self, Kubeconfig};
+use crate::provider::{Local, Providers};
+use crate::reconcile::{self, Reconcilers};
+use crate::store::{self, Objects, event, sealed};
+use crate::telemetry::{self, Telemetry};
+use crate::tls::{self, Authority, Identity};
+use crate::up::port;
+
+pub use token_file::TokenFile;
+
+use https::Https;
+
+/// `iss` of every token: the name of an installation's keys, the same for all its replicas.
+const ISSUER: &str = "https://torch-remote";
+/// How long running requests may take to finish at the end. Watches end at once.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long agents may take to end when asked to.
+const AGENTS: Duration = Duration::from_secs(5);
+/// Between two rounds of the metrics' upkeep.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Where the authority's key is kept.
+const AUTHORITY: Place<'static> = Place { table: "sealed", row: "api-authority", column: "sealed" };
+
+/// Why a control plane does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `serve` without a key file.
+    #[error("no key file: --key-file (TORCH_REMOTE_KEY_FILE) names the key that seals secrets in the database")]
+    NoKeyFile,
+    /// The key file.
+    #[error(transparent)]
+    Key(seal::Error),
+    /// The signing keys.
+    #[error("cannot open the signing keys in the database")]
+    Keys(#[source] keys::Error),
+    /// The database cannot be reached.
+    #[error("cannot connect to the database of DATABASE_URL")]
+    Database {
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database's schema or content.
+    #[error("cannot prepare the database")]
+    Store(#[source] store::Error),
+    /// Certificates.
+    #[error(transparent)]
+    Tls(tls::Error),
+    /// The authority in the database is not what was put there.
+    #[error("the certificate authority in the database cannot be understood")]
+    Authority(#[source] serde_json::Error),
+    /// The listener.
+    #[error(transparent)]
+    Listen(port::Error),
+    /// Files for the administrator.
+    #[error(transparent)]
+    Kubeconfig(kubeconfig::Error),
+    /// Logs and traces.
+    #[error(transparent)]
+    Telemetry(telemetry::Error),
+}
+
+impl Explain for Error {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::NoKeyFile => "NoKeyFile",
+            Self::Key(_) | Self::Keys(_) => "KeyFileUnusable",
+            Self::Database { .. } => "DatabaseUnreachable",
+            Self::Store(_) | Self::Authority(_) => "DatabaseUnusable",
+            Self::Tls(error) => error.reason(),
+            Self::Listen(error) => error.reason(),
+            Self::Kubeconfig(error) => error.reason(),
+            Self::Telemetry(error) => error.reason(),
+        }
+    }
+
+    fn fix(&self) -> String {
+        match self {
+            Self::NoKeyFile => {
+                "Make one, keep it, and give it to every replica: `openssl rand -hex 32 > key && chmod 600 key`".into()
+            }
+            Self::Key(_) => String::new(),
+            Self::Keys(_) => "A database opens with the key file it was made with, and no other.".into(),
+            Self::Database { .. } => {
+                "Is Postgres up, and is DATABASE_URL of the form postgres://USER:PASSWORD@HOST/DATABASE?".into()
+            }
+            Self::Store(_) | Self::Authority(_) => "Is this the database of this release of torch-remote?".into(),
+            Self::Tls(error) => error.fix(),
+            Self::Listen(error) => error.fix(),
+            Self::Kubeconfig(error) => error.fix(),
+            Self::Telemetry(error) => error.fix(),
+        }
+    }
+}
+
+/// What a control plane is made of.
+pub struct Setup {
+    /// The database; its schema is brought up to date.
+    pub pool: PgPool,
+    /// Opens secrets in the database.
+    pub sealer: Sealer,
+    /// Where to serve.
+    pub listener: TcpListener,
+    /// Certificate and key the operator brought; none: a leaf of our own authority.
+    pub identity: Option<Identity>,
+    /// Limits.
+    pub limits: ListenerArgs,
+    /// Name of this replica.
+    pub replica: String,
+    /// What `/metrics` shows.
+    pub metrics: PrometheusHandle,
+    /// How the provider `Local` starts agents.
+    pub local: Local,
+    /// Where agents send traces.
+    pub otlp: Option<String>,
+}
+
+/// A running control plane.
+pub struct ControlPlane {
+    keys: Keys,
+    objects: Objects,
+    authority: Option<String>,
+    replica: String,
+    local: Local,
+    serving: Stage,
+    reconciling: Stage,
+    background: Stage,
+}
+
+/// Tasks that end together.
+#[derive(Default)]
+struct Stage {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Stage {
+    fn run<F: Future<Output = ()> + Send + 'static>(&self, task: impl FnOnce(CancellationToken) -> F) {
+        self.tasks.spawn(task(self.stop.clone()));
+    }
+
+    async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl ControlPlane {
+    /// Brings the database up to date and starts everything; serves when it returns.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn start(setup: Setup) -> Result<Self, Error> {
+        store::migrate(&setup.pool).await.map_err(Error::Store)?;
+        let keys = Keys::load(setup.pool.clone(), setup.sealer.clone(), ISSUER).await.map_err(Error::Keys)?;
+        let (identity, authority) = match setup.identity {
+            Some(identity) => (identity, None),
+            None => own_identity(&setup.pool, &setup.sealer, &setup.listener, &setup.limits).await?,
+        };
+        let tls = identity.server_config().map_err(Error::Tls)?;
+        let objects = Objects::new(setup.pool.clone());
+        let (serving, reconciling, background) = (Stage::default(), Stage::default(), Stage::default());
+
+        let tail = store::log::Tail::start(objects.clone()).await.map_err(Error::Store)?;
+        let cache = tail.cache();
+        let (recorder, writer) = event::Recorder::new(objects.clone(), "torch-remote");
+        background.run(|stop| tail.run(stop));
+        background.run(|stop| writer.run(stop));
+        background.run(|stop| store::log::keep_compact(objects.clone(), stop));
+        background.run(|stop| store::namespace::collect(objects.clone(), stop));
+        background.run(|stop| keys.clone().keep(stop));
+        background.run(|stop| upkeep(setup.metrics.clone(), stop));
+
+        let reconcilers = reconcile::Parts {
+            objects: objects.clone(),
+            recorder,
+            keys: keys.clone(),
+            providers: Providers::default().with(ProviderType::Local, Arc::new(setup.local.clone())),
+            replica: setup.replica.clone(),
+            otlp: setup.otlp,
+            timing: reconcile::Timing::default(),
+        };
+        reconciling.run(|stop| reconcile_until(reconcilers, stop));
+
+        let parts = apiserver::Parts {
+            objects: objects.clone(),
+            cache,
+            keys: keys.clone(),
+            virtual_kinds: HashMap::new(),
+            metrics: Some(setup.metrics),
+            stop: serving.stop.clone(),
+        };
+        let router = apiserver::Server::new(parts).router();
+        let https = Https { tls, router, connections: setup.limits.max_connections, drain: DRAIN };
+        serving.run(|stop| https.serve(setup.listener, stop));
+        tracing::info!(replica = setup.replica, "control plane started");
+        let (replica, local) = (setup.replica, setup.local);
+        Ok(Self { keys, objects, authority, replica, local, serving, reconciling, background })
+    }
+
+    /// The store's front.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// Writes a kubeconfig for the administrator and keeps its token fresh.
+    ///
+    /// # Errors
+    /// [`Error::Kubeconfig`] when a file cannot be written; [`Error::Keys`] when no token can be made.
+    pub fn keep_admin(&self, server: String, path: &Path, token: &Path) -> Result<(), Error> {
+        let file = TokenFile::new(self.keys.clone(), "admin", &[ADMINISTRATORS], token.to_owned());
+        file.write()?;
+        let authority = self.authority.clone().unwrap_or_default();
+        let kubeconfig = Kubeconfig { server, authority, token_file: token.to_owned() };
+        kubeconfig.write(path).map_err(Error::Kubeconfig)?;
+        self.background.run(|stop| file.keep(stop));
+        Ok(())
+    }
+
+    /// Ends everything, in order: requests, reconcilers, and then what is written behind them. Machines and leases go on without.
+    pub async fn stop(self) {
+        self.serving.end().await;
+        self.reconciling.end().await;
+        self.background.end().await;
+        self.objects.pool().close().await;
+    }
+
+    /// As [`ControlPlane::stop`], and ends the agents that the provider `Local` started.
+    pub async fn stop_with_agents(self) {
+        self.serving.end().await;
+        self.reconciling.end().await;
+        match reconcile::stop_local(&self.objects, &self.local, &self.replica, AGENTS).await {
+            Ok(ended) => tracing::debug!(ended, "local agents ended"),
+            Err(error) => tracing::error!(
+                error = format!("{error:#}"),
+                "some local agents may still run; they end by themselves within minutes"
+            ),
+        }
+        self.background.end().await;
+        self.objects.pool().close().await;
+    }
+}
+
+/// Runs the reconcilers. What ends them before their time is tried again: the API goes on meanwhile.
+async fn reconcile_until(parts: reconcile::Parts, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(error) = Reconcilers::run(parts.clone(), stop.clone()).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the reconcilers ended; starting them again");
+            tokio::time::sleep(UPKEEP).await;
+        }
+    }
+}
+
+/// Runs `serve` until `stop`.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn run(args: ServeArgs, stop: CancellationToken) -> Result<(), Error> {
+    let key_file = args.key_file.as_deref().ok_or(Error::NoKeyFile)?;
+    let sealer = Sealer::open(key_file).map_err(Error::Key)?;
+    let identity = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => Some(Identity::read(certificate, key).map_err(Error::Tls)?),
+        _ => None,
+    };
+    if let Some(path) = &args.admin_kubeconfig {
+        kubeconfig::refuse_foreign(path).map_err(Error::Kubeconfig)?;
+    }
+    let telemetry = Telemetry::start(&args.telemetry).map_err(Error::Telemetry)?;
+    let listener = port::listen(args.listen).await.map_err(Error::Listen)?;
+    let options = PgPoolOptions::new().max_connections(args.database_connections);
+    let pool = options.connect(&args.database_url).await.map_err(|source| Error::Database { source })?;
+    let setup = Setup {
+        pool,
+        sealer,
+        listener,
+        identity,
+        limits: args.listener.clone(),
+        replica: args.replica.clone().unwrap_or_else(replica),
+        metrics: telemetry.metrics.clone(),
+        local: Local::new(local::settings(&args.local, &args.state_dir)),
+        otlp: args.telemetry.otlp_endpoint.clone(),
+    };
+    let control_plane = ControlPlane::start(setup).await?;
+    if let Some(path) = &args.admin_kubeconfig {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let name = args.listener.tls_name.first().cloned().unwrap_or_else(|| "localhost".into());
+        let server = format!("https://{name}:{}", args.listen.port());
+        control_plane.keep_admin(server, &path, &token_path(&path))?;
+    }
+    stop.cancelled().await;
+    control_plane.stop().await;
+    telemetry.shutdown();
+    Ok(())
+}
+
+/// The host's name and a random part: two replicas never share one.
+pub fn replica() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}-{:08x}", rand::random::<u32>())
+}
+
+fn token_path(kubeconfig: &Path) -> PathBuf {
+    let mut name = kubeconfig.as_os_str().to_owned();
+    name.push(".token");
+    PathBuf::from(name)
+}
+
+/// A leaf of the authority in the database, which is made by whoever comes first.
+async fn own_identity(
+    pool: &PgPool,
+    sealer: &Sealer,
+    listener: &TcpListener,
+    limits: &ListenerArgs,
+) -> Result<(Identity, Option<String>), Error> {
+    let stored = match sealed::get(pool, AUTHORITY.row).await.map_err(Error::Store)? {
+        Some(stored) => stored,
+        None => {
+            let new = Authority::generate().map_err(Error::Tls)?;
+            let text = serde_json::json!({"certificate": new.certificate, "key": new.key}).to_string();
+            let sealed = sealer.seal(AUTHORITY, text.as_bytes()).map_err(Error::Key)?;
+            sealed::put_if_absent(pool, AUTHORITY.row, &sealed).await.map_err(Error::Store)?
+        }
+    };
+    let text = sealer.unseal(AUTHORITY, &stored).map_err(Error::Key)?;
+    let parts: std::collections::BTreeMap<String, String> = serde_json::from_slice(&text).map_err(Error::Authority)?;
+    let part = |name: &str| parts.get(name).cloned().unwrap_or_default();
+    let authority = Authority { certificate: part("certificate"), key: part("key") };
+    let address = listener.local_addr().map(|address| address.ip());
+    let address = address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
+    let identity = authority.leaf(&tls::names(address, &limits.tls_name)).map_err(Error::Tls)?;
+    Ok((identity, Some(authority.certificate)))
+}
+
+async fn upkeep(metrics: PrometheusHandle, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => metrics.run_upkeep(),
+        }
+    }
+}
