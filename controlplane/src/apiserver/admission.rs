@@ -11,6 +11,9 @@ use crate::auth::Caller;
 use crate::document::Document;
 use crate::store::{Resource, namespace};
 
+/// Annotation of a lease that names the trace of the call that made it.
+const TRACEPARENT: &str = "torchremote.dev/traceparent";
+
 /// Characters of generated names: no vowels, nothing that looks like another.
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
@@ -111,11 +114,11 @@ fn place(kind: &Kind, namespace: Option<&str>, body: &mut Value) -> Result<(), F
     }
 }
 
-/// Completes an object that is about to be created.
+/// Completes an object that is about to be created. `trace` is the `traceparent` of the call: what a lease leads to belongs to its trace.
 ///
 /// # Errors
 /// It has what only stored objects have.
-pub fn complete(kind: &Kind, caller: &Caller, body: &mut Value) -> Result<(), Failure> {
+pub fn complete(kind: &Kind, caller: &Caller, trace: Option<&str>, body: &mut Value) -> Result<(), Failure> {
     if body["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty()) {
         return Err(Failure::bad_request("resourceVersion should not be set on objects to be created".to_owned()));
     }
@@ -129,6 +132,9 @@ pub fn complete(kind: &Kind, caller: &Caller, body: &mut Value) -> Result<(), Fa
         Some(Resource::LEASES) => {
             body["status"] = json!({"holder": caller.name});
             hold(body, LEASE_FINALIZER);
+            if let Some(trace) = trace {
+                namespace::put(&mut body["metadata"], "annotations", TRACEPARENT, trace.into());
+            }
         }
         Some(Resource::MACHINES) => hold(body, MACHINE_FINALIZER),
         Some(Resource::NAMESPACES) => {
@@ -144,7 +150,8 @@ pub fn complete(kind: &Kind, caller: &Caller, body: &mut Value) -> Result<(), Fa
 pub fn keep(resource: Resource, old: &Value, new: &mut Value) {
     if resource == Resource::NAMESPACES {
         new["spec"] = old["spec"].clone();
-        new["metadata"]["labels"]["kubernetes.io/metadata.name"] = old["metadata"]["name"].clone();
+        let name = old["metadata"]["name"].clone();
+        namespace::put(&mut new["metadata"], "labels", namespace::NAME_LABEL, name);
     }
 }
 
@@ -173,10 +180,12 @@ pub fn may_delete(kind: &Kind, name: &str) -> Result<(), Failure> {
 }
 
 fn hold(body: &mut Value, finalizer: &str) {
-    match body["metadata"]["finalizers"].as_array_mut() {
-        Some(list) if list.iter().any(|name| name == finalizer) => {}
-        Some(list) => list.push(finalizer.into()),
-        None => body["metadata"]["finalizers"] = json!([finalizer]),
+    match &mut body["metadata"]["finalizers"] {
+        Value::Array(list) if list.iter().any(|name| name == finalizer) => {}
+        Value::Array(list) => list.push(finalizer.into()),
+        absent @ Value::Null => *absent = json!([finalizer]),
+        // Of the wrong type: validation says so.
+        _ => {}
     }
 }
 

@@ -129,7 +129,8 @@ impl Call {
         let view = View::of(self.kind, &self.headers, &self.parameters)?;
         let dry_run = self.parameters.dry_run()?;
         let Admitted { mut body, warnings } = self.admit(body::object(&self.headers, bytes)?)?;
-        admission::complete(self.kind, &self.caller, &mut body)?;
+        let trace = self.headers.get("traceparent").and_then(|value| value.to_str().ok());
+        admission::complete(self.kind, &self.caller, trace, &mut body)?;
         admission::judge(self.kind, &body, None)?;
         let name = body["metadata"]["name"].as_str().unwrap_or("").to_owned();
         let refused = |error| Failure::store(self.kind, &name, error);

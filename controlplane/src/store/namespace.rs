@@ -11,12 +11,22 @@ use super::{Error, Key, Objects, Preconditions, Query, Resource};
 /// Between two looks at every namespace, in case a change was not heard of.
 const SCAN: Duration = Duration::from_secs(30);
 
+/// Label of a namespace that holds its name, so that selectors can choose by it.
+pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Sets an entry of a map in metadata. A map that is something else is left to validation.
+pub fn put(metadata: &mut Value, map: &str, key: &str, value: Value) {
+    if matches!(metadata[map], Value::Null | Value::Object(_)) {
+        metadata[map][key] = value;
+    }
+}
+
 /// A namespace's object, as the server completes it.
 pub fn object(name: &str, mut body: Value) -> Value {
     body["apiVersion"] = json!("v1");
     body["kind"] = json!("Namespace");
     body["metadata"]["name"] = json!(name);
-    body["metadata"]["labels"]["kubernetes.io/metadata.name"] = json!(name);
+    put(&mut body["metadata"], "labels", NAME_LABEL, json!(name));
     body["spec"] = json!({"finalizers": ["kubernetes"]});
     body["status"] = json!({"phase": "Active"});
     body

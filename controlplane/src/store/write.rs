@@ -4,6 +4,8 @@
 //! differs from what was there; an object that does not differ is neither written nor logged; `generation` counts changes of the spec and
 //! the request to delete, nothing else; a deleting object without finalizers is gone at commit.
 
+mod commit;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -242,31 +244,6 @@ impl Write {
         Ok(())
     }
 
-    /// Makes it all visible. Returns the version of the last change, or `None` when nothing differed (statements of the caller's own count not).
-    ///
-    /// # Errors
-    /// The database failed; nothing was written, unless the connection broke during the commit itself.
-    pub async fn commit(mut self) -> Result<Option<i64>, Error> {
-        let touched = std::mem::take(&mut self.touched);
-        let mut version = None;
-        for (key, Touched { before, now, gone }) in touched {
-            version = match (before, gone) {
-                (None, true) => {
-                    self.forget(&key).await?;
-                    version
-                }
-                (Some(before), true) => Some(self.erase(&key, before, now).await?),
-                (Some(before), false) if before == now => version,
-                (before, false) => Some(self.stamp(&key, before, now).await?),
-            };
-        }
-        self.transaction.commit().await.map_err(Error::database("commit"))?;
-        if version.is_some() {
-            self.committed.notify_one();
-        }
-        Ok(version)
-    }
-
     /// Holds the namespace until the end of this transaction, so that it cannot go while something is made in it.
     async fn require_namespace(&mut self, namespace: &str) -> Result<(), Error> {
         let row = sqlx::query_scalar!(
@@ -317,81 +294,6 @@ impl Write {
         }
         Ok(())
     }
-
-    /// Takes the next version and writes the object and its history under it. One statement: the counter is held for as little as can be.
-    async fn stamp(&mut self, key: &Key, before: Option<Value>, body: Value) -> Result<i64, Error> {
-        let kind = if before.is_some() { "M" } else { "A" };
-        let object = Object { body };
-        self.own(&object, before.as_ref()).await?;
-        let version = sqlx::query_scalar!(
-            r#"with counter as (update cluster_rv set rv = rv + 1 returning rv),
-             stamped as (select rv, jsonb_set($5::jsonb, '{metadata,resourceVersion}', to_jsonb(rv::text)) as body from counter),
-             written as (update object set rv = stamped.rv, body = stamped.body, labels = $6, deleting = $7 from stamped
-                         where grp = $1 and plural = $2 and ns = $3 and name = $4)
-             insert into object_log (rv, grp, plural, ns, name, kind, body, prev) select rv, $1, $2, $3, $4, $8, body, $9 from stamped
-             returning rv"#,
-            key.resource.group,
-            key.resource.plural,
-            key.namespace,
-            key.name,
-            object.body,
-            object.body.pointer("/metadata/labels").cloned().unwrap_or_else(|| json!({})),
-            object.deleting(),
-            kind,
-            before
-        );
-        version.fetch_one(&mut *self.transaction).await.map_err(Error::database("write an object"))
-    }
-
-    async fn erase(&mut self, key: &Key, before: Value, last: Value) -> Result<i64, Error> {
-        let version = sqlx::query_scalar!(
-            r#"with counter as (update cluster_rv set rv = rv + 1 returning rv),
-             stamped as (select rv, jsonb_set($5::jsonb, '{metadata,resourceVersion}', to_jsonb(rv::text)) as body from counter),
-             gone as (delete from object where grp = $1 and plural = $2 and ns = $3 and name = $4)
-             insert into object_log (rv, grp, plural, ns, name, kind, body, prev) select rv, $1, $2, $3, $4, 'D', body, $6 from stamped
-             returning rv"#,
-            key.resource.group,
-            key.resource.plural,
-            key.namespace,
-            key.name,
-            last,
-            before
-        );
-        version.fetch_one(&mut *self.transaction).await.map_err(Error::database("remove an object"))
-    }
-
-    /// Takes back an object created and removed in the same transaction.
-    async fn forget(&mut self, key: &Key) -> Result<(), Error> {
-        let gone = sqlx::query!(
-            "delete from object where grp = $1 and plural = $2 and ns = $3 and name = $4",
-            key.resource.group,
-            key.resource.plural,
-            key.namespace,
-            key.name
-        );
-        gone.execute(&mut *self.transaction).await.map_err(Error::database("take back an object")).map(drop)
-    }
-
-    async fn own(&mut self, object: &Object, before: Option<&Value>) -> Result<(), Error> {
-        let current = owners(&object.body);
-        if before.map(owners).unwrap_or_default() == current {
-            return Ok(());
-        }
-        let Ok(uid) = Uuid::parse_str(object.uid()) else { return Ok(()) };
-        let written = sqlx::query!(
-            "with gone as (delete from owner where dependent_uid = $1 and owner_uid <> all($2))
-             insert into owner (owner_uid, dependent_uid) select unnest($2::uuid[]), $1 on conflict do nothing",
-            uid,
-            &current
-        );
-        written.execute(&mut *self.transaction).await.map_err(Error::database("write an object's owners")).map(drop)
-    }
-}
-
-fn owners(body: &Value) -> Vec<Uuid> {
-    let references = body.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-    let uids = references.into_iter().flatten().filter_map(|reference| reference["uid"].as_str());
-    uids.filter_map(|uid| Uuid::parse_str(uid).ok()).collect()
 }
 
 /// Whether something must happen before the object may go. A namespace keeps its finalizers in its spec.

@@ -737,42 +737,80 @@ mod any_input {
         })
     }
 
+    const SPACES: &str = "/api/v1/namespaces";
+    const PLACES: [&str; 16] = [
+        "/metadata",
+        "/metadata/labels",
+        "/metadata/annotations",
+        "/metadata/finalizers",
+        "/metadata/name",
+        "/metadata/generateName",
+        "/metadata/namespace",
+        "/metadata/ownerReferences",
+        "/metadata/resourceVersion",
+        "/metadata/deletionTimestamp",
+        "/spec",
+        "/spec/gpu",
+        "/spec/finalizers",
+        "/status",
+        "/status/conditions",
+        "",
+    ];
+
+    fn valid(kind: usize) -> (&'static str, Value) {
+        let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "m1"}});
+        [(MACHINES, machine("m1")), (LEASES, lease("m1")), (SPACES, space)][kind].clone()
+    }
+
+    fn put(object: &mut Value, place: &str, value: Value) {
+        match place.rsplit_once('/') {
+            None => *object = value,
+            Some((parent, field)) => {
+                if object.pointer(parent).is_none() {
+                    put(object, parent, json!({}));
+                }
+                object.pointer_mut(parent).unwrap()[field] = value;
+            }
+        }
+    }
+
     /// Whatever is sent, the answer is a decision, never a failure of the server, and what was there can still be read.
     #[test]
     fn never_makes_the_server_fail() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let api = runtime.block_on(Api::start());
-        runtime.block_on(created(&api, MACHINES, machine("m1")));
-        let calls = (
-            prop_oneof![Just("POST"), Just("PUT"), Just("PATCH"), Just("DELETE")],
-            any_json(),
-            any::<bool>(),
-            ".{0,20}",
-            any::<bool>(),
-        );
-        let mut runner = TestRunner::new(Config { cases: 300, failure_persistence: None, ..Config::default() });
+        let methods = prop_oneof![Just("POST"), Just("PUT"), Just("PATCH"), Just("DELETE")];
+        let calls = (methods, 0..3_usize, prop::sample::select(&PLACES[..]), any_json(), any::<bool>(), ".{0,20}");
+        let mut runner = TestRunner::new(Config { cases: 500, failure_persistence: None, ..Config::default() });
         runner
-            .run(&calls, |(method, body, merged, query, status)| {
-                let body = if merged && body.is_object() {
-                    let mut whole = machine("m1");
-                    json_patch::merge(&mut whole, &body);
-                    whole
-                } else {
-                    body
-                };
+            .run(&calls, |(method, kind, place, value, status, query)| {
+                let (collection, mut body) = valid(kind);
+                put(&mut body, place, value);
                 let query = query.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
-                let place = match (method, status) {
-                    ("POST", _) => MACHINES.to_owned(),
-                    (_, true) if method != "DELETE" => format!("{MACHINES}/m1/status"),
-                    _ => format!("{MACHINES}/m1"),
+                let uri = match (method, status) {
+                    ("POST", _) => collection.to_owned(),
+                    ("PUT" | "PATCH", true) => format!("{collection}/m1/status"),
+                    _ => format!("{collection}/m1"),
                 };
-                let (code, answer) = runtime.block_on(api.send(method, &format!("{place}?fieldManager={query}"), body));
-                prop_assert!(code.as_u16() < 500, "{answer}");
-                prop_assert!(code.is_success() || answer["kind"] == "Status", "{answer}");
-                let (code, answer) = runtime.block_on(api.get(MACHINES));
+                // There is something to change, most of the time.
+                runtime.block_on(api.send("POST", collection, valid(kind).1));
+                let uri = format!("{uri}?fieldManager={query}&labelSelector={query}");
+                let (code, headers, answer) = runtime.block_on(api.ask(
+                    method,
+                    &uri,
+                    &[("traceparent", "00-1-2-01"), ("content-type", media_type(method))],
+                    body.to_string(),
+                ));
+                prop_assert!(code.as_u16() < 500, "{} {} {}: {:?} {}", method, uri, body, headers, answer);
+                prop_assert!(code.is_success() || answer["kind"] == "Status", "{}", answer);
+                let (code, answer) = runtime.block_on(api.get(collection));
                 prop_assert_eq!(code, StatusCode::OK, "{}", answer);
                 Ok(())
             })
             .unwrap();
+    }
+
+    fn media_type(method: &str) -> &'static str {
+        if method == "PATCH" { "application/merge-patch+json" } else { "application/json" }
     }
 }
