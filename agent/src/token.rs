@@ -143,6 +143,10 @@ impl Verifier {
         if header.typ.as_deref() != Some(expected) {
             return Err(Error::Type(expected));
         }
+        // An extension that must be understood, and is not.
+        if header.crit.is_some() {
+            return Err(Error::Malformed);
+        }
         let kid = header.kid.ok_or(Error::UnknownKey)?;
         let (_, key) = self.keys.iter().find(|(known, _)| *known == kid).ok_or(Error::UnknownKey)?;
         let mut validation = Validation::new(Algorithm::EdDSA);
