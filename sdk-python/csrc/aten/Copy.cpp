@@ -49,6 +49,17 @@ void copy_on_executor(const at::Tensor& destination, const at::Tensor& source, b
   call(copy, &stack);
 }
 
+// Sizes with each broadcast dimension (stride 0) as one element: its bytes need not travel again and again.
+c10::DimVector distinct_sizes(const at::Tensor& tensor) {
+  c10::DimVector sizes(tensor.sizes().begin(), tensor.sizes().end());
+  for (size_t dim = 0; dim < sizes.size(); ++dim) {
+    if (tensor.stride(static_cast<int64_t>(dim)) == 0 && sizes[dim] > 1) {
+      sizes[dim] = 1;
+    }
+  }
+  return sizes;
+}
+
 // `source`: CPU, of the destination's sizes and dtype.
 void write(const at::Tensor& destination, const at::Tensor& source) {
   const at::Tensor values = stored_values(destination, source).contiguous();
@@ -67,6 +78,7 @@ void copy_up(const at::Tensor& destination, at::Tensor source) {
   if (!same_dtype && source.dtype().itemsize() >= destination.dtype().itemsize()) {
     source = source.to(destination.scalar_type());
   }
+  source = source.as_strided(distinct_sizes(source), source.strides());
   if (source.scalar_type() == destination.scalar_type() && source.sizes() == destination.sizes()) {
     write(destination, source);
     return;
@@ -76,17 +88,6 @@ void copy_up(const at::Tensor& destination, at::Tensor source) {
       source.sizes(), source.scalar_type(), c10::kStrided, destination.device(), std::nullopt, at::MemoryFormat::Contiguous);
   write(staged, source);
   copy_on_executor(destination, staged, false);
-}
-
-// Sizes with each broadcast dimension (stride 0) as one element: its bytes need not travel again and again.
-c10::DimVector distinct_sizes(const at::Tensor& tensor) {
-  c10::DimVector sizes(tensor.sizes().begin(), tensor.sizes().end());
-  for (size_t dim = 0; dim < sizes.size(); ++dim) {
-    if (tensor.stride(static_cast<int64_t>(dim)) == 0 && sizes[dim] > 1) {
-      sizes[dim] = 1;
-    }
-  }
-  return sizes;
 }
 
 void read_into(const at::Tensor& source, c10::IntArrayRef sizes, const at::Tensor& destination) {
