@@ -43,6 +43,7 @@ use tracing::Instrument;
 use crate::auth::{self, Keys};
 use crate::store::Objects;
 use crate::store::watch_cache::WatchCache;
+use crate::telemetry;
 
 use discovery::Documents;
 use failure::Failure;
@@ -198,6 +199,7 @@ async fn observe(request: Request, next: Next) -> Response {
     let start = Instant::now();
     let method = request.method().clone();
     let span = tracing::info_span!("request", otel.kind = "server", http.request.method = %method, url.path = request.uri().path(), user = tracing::field::Empty);
+    telemetry::adopt(&span, request.headers());
     let route = request.extensions().get::<axum::extract::MatchedPath>().map(|path| path.as_str().to_owned());
     let response = next.run(request).instrument(span.clone()).await;
     let code = response.status().as_u16();

@@ -20,6 +20,7 @@ use super::{Server, body, lease, watch};
 use crate::auth::Caller;
 use crate::document::Document;
 use crate::store::{Deletion, Error, Key, List, Object, Preconditions, Query, Resource, Version, Write};
+use crate::telemetry;
 
 /// A call about objects of one kind.
 #[derive(Debug)]
@@ -129,8 +130,7 @@ impl Call {
         let view = View::of(self.kind, &self.headers, &self.parameters)?;
         let dry_run = self.parameters.dry_run()?;
         let Admitted { mut body, warnings } = self.admit(body::object(&self.headers, bytes)?)?;
-        let trace = self.headers.get("traceparent").and_then(|value| value.to_str().ok());
-        admission::complete(self.kind, &self.caller, trace, &mut body)?;
+        admission::complete(self.kind, &self.caller, telemetry::traceparent().as_deref(), &mut body)?;
         admission::judge(self.kind, &body, None)?;
         let name = body["metadata"]["name"].as_str().unwrap_or("").to_owned();
         let refused = |error| Failure::store(self.kind, &name, error);

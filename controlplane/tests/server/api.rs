@@ -480,6 +480,24 @@ async fn a_lease_belongs_to_who_made_it() {
 }
 
 #[tokio::test]
+async fn a_lease_names_the_trace_of_the_call_that_made_it() {
+    use opentelemetry::trace::TracerProvider;
+    use tracing_subscriber::layer::SubscriberExt;
+    let tracer = opentelemetry_sdk::trace::SdkTracerProvider::builder().build().tracer("test");
+    let subscriber = tracing_subscriber::registry().with(tracing_opentelemetry::layer().with_tracer(tracer));
+    // With one dispatcher alone, tracing lets each thread's default decide once for all threads whether a span is wanted.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let api = Api::start().await;
+    let theirs = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let (_, _, object) = api.ask("POST", LEASES, &[("traceparent", theirs)], lease("l1").to_string()).await;
+    let ours =
+        object["metadata"]["annotations"]["torchremote.dev/traceparent"].as_str().unwrap_or_else(|| panic!("{object}"));
+    assert_eq!(&ours[..36], &theirs[..36], "the trace of the caller");
+    assert_ne!(&ours[36..52], &theirs[36..52], "below the span of the call");
+}
+
+#[tokio::test]
 async fn twenty_patches_at_once_all_count_and_none_conflicts() {
     let api = Api::start().await;
     created(&api, MACHINES, machine("m1")).await;
