@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 
 pub use account::Account;
 pub use binaries::Binaries;
@@ -280,7 +280,7 @@ fn connect_options(socket_dir: &Path) -> PgConnectOptions {
 }
 
 async fn pool(options: PgConnectOptions, connections: u32) -> Result<sqlx::PgPool, Error> {
-    PgPoolOptions::new()
+    crate::store::pool::options()
         .max_connections(connections)
         .connect_with(options)
         .await

@@ -6,14 +6,12 @@ pub mod https;
 pub mod local;
 mod token_file;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -213,7 +211,7 @@ impl ControlPlane {
             objects: objects.clone(),
             cache,
             keys: keys.clone(),
-            virtual_kinds: HashMap::new(),
+            virtual_kinds: apiserver::readings::readings(objects.pool()),
             metrics: Some(setup.metrics),
             stop: serving.stop.clone(),
         };
@@ -294,7 +292,7 @@ pub async fn run(args: ServeArgs, stop: CancellationToken) -> Result<(), Error> 
     }
     let telemetry = Telemetry::start(&args.telemetry).map_err(Error::Telemetry)?;
     let listener = port::listen(args.listen).await.map_err(Error::Listen)?;
-    let options = PgPoolOptions::new().max_connections(args.database_connections);
+    let options = crate::store::pool::options().max_connections(args.database_connections);
     let pool = options.connect(&args.database_url).await.map_err(|source| Error::Database { source })?;
     let setup = Setup {
         pool,

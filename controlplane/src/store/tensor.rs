@@ -8,7 +8,7 @@ use super::Error;
 use super::device::{snapshot, version};
 use super::machine::unsigned;
 
-/// One statement per report. A full one replaces what the machine had.
+/// One statement per report. A full one replaces what the machine had. What a lease that is over had is not taken up again.
 pub(super) async fn report(connection: &mut PgConnection, machine: Uuid, report: &Report) -> Result<(), Error> {
     if report.appeared.is_empty() && report.vanished.is_empty() && !report.full {
         return Ok(());
@@ -38,6 +38,7 @@ pub(super) async fn report(connection: &mut PgConnection, machine: Uuid, report:
                        and not exists (select from said where said.lease = t.lease_uid and said.storage = t.storage))
          insert into tensor (lease_uid, machine_uid, storage, bytes, dtype, sizes, label, first_seen)
          select lease, $1, storage, bytes, dtype, sizes::bigint[], label, clock_now() - least(age, 31536000000) * interval '1 millisecond' from said
+         where exists (select from binding b where b.machine_uid = $1 and b.lease_uid = said.lease and b.released_at is null)
          on conflict (lease_uid, machine_uid, storage) do update set bytes = excluded.bytes, dtype = excluded.dtype, sizes = excluded.sizes,
             label = excluded.label",
         machine,

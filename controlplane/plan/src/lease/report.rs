@@ -49,12 +49,7 @@ fn bound(desired: &Desired, observed: &Observation) -> Vec<Fact> {
     if let Some((reason, message)) = super::over(desired, observed) {
         let mut facts = vec![reserved, Fact::new(BOUND, Truth::False, reason.as_str(), message.clone())];
         facts.extend(over(reason, &message));
-        facts.push(Fact::new(
-            RELEASED,
-            Truth::False,
-            "Reaping",
-            "its slots are free once the agent has reaped the processes",
-        ));
+        facts.push(released(observed));
         return facts;
     }
     let acked = !observed.bindings.is_empty() && observed.bindings.iter().all(|binding| binding.acked.is_some());
@@ -68,14 +63,15 @@ fn bound(desired: &Desired, observed: &Observation) -> Vec<Fact> {
 fn ended(reason: EndReason, message: &str, observed: &Observation) -> Vec<Fact> {
     let mut facts = vec![Fact::new(BOUND, Truth::False, reason.as_str(), message)];
     facts.extend(over(reason, message));
-    let reaped = observed.older == 0 && observed.bindings.iter().all(|binding| binding.released.is_some());
-    facts.push(match reaped {
-        true => Fact::new(RELEASED, Truth::True, "Reaped", ""),
-        false => {
-            Fact::new(RELEASED, Truth::False, "Reaping", "its slots are free once the agent has reaped the processes")
-        }
-    });
+    facts.push(released(observed));
     facts
+}
+
+fn released(observed: &Observation) -> Fact {
+    if observed.older == 0 && observed.bindings.iter().all(|binding| binding.released.is_some()) {
+        return Fact::new(RELEASED, Truth::True, "Reaped", "");
+    }
+    Fact::new(RELEASED, Truth::False, "Reaping", "its slots are free once the agent has reaped the processes")
 }
 
 fn over(reason: EndReason, message: &str) -> [Fact; 2] {
