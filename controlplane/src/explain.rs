@@ -28,7 +28,11 @@ pub fn render(error: &dyn Explain) -> String {
     let mut text = format!("error: {}: {error}", error.reason());
     let mut source = error.source();
     while let Some(cause) = source {
-        write!(text, ": {cause}").expect("writing to a string cannot fail");
+        let cause_text = cause.to_string();
+        // Some libraries put the cause into their own text as well.
+        if !text.ends_with(&cause_text) {
+            write!(text, ": {cause_text}").expect("writing to a string cannot fail");
+        }
         source = cause.source();
     }
     let fix = error.fix();

@@ -159,12 +159,12 @@ impl<'a> Change<'a> {
             wanted["metadata"]["namespace"] = json!(namespace);
         }
         let metadata = wanted["metadata"].as_object_mut().expect("a document has metadata");
-        if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
+        // To the letter as kubectl writes it, empty annotations too: else each of the two would see a change in what the other applied.
+        if let Value::Object(annotations) = metadata.entry("annotations").or_insert_with(|| json!({})) {
             annotations.remove(LAST_APPLIED);
         }
         let last = format!("{wanted}\n");
-        let metadata = wanted["metadata"].as_object_mut().expect("a document has metadata");
-        if let Value::Object(annotations) = metadata.entry("annotations").or_insert_with(|| json!({})) {
+        if let Some(Value::Object(annotations)) = wanted.pointer_mut("/metadata/annotations") {
             annotations.insert(LAST_APPLIED.into(), Value::String(last));
         }
         wanted
@@ -246,6 +246,9 @@ mod tests {
             let wanted = Change { kind, document: &document, namespace: "default".into() }.wanted("default");
             let last = wanted["metadata"]["annotations"][LAST_APPLIED].as_str().expect("the annotation is there");
             body["metadata"]["namespace"] = json!("default");
+            if annotations.is_null() {
+                body["metadata"]["annotations"] = json!({});
+            }
             assert_eq!(serde_json::from_str::<Value>(last).expect("JSON"), body);
         }
     }

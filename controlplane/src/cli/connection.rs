@@ -225,15 +225,18 @@ impl Connection {
             error @ (kube::Error::SerdeError(_) | kube::Error::FromUtf8(_)) => {
                 Error::Answer { server, source: Box::new(error) }
             }
-            error
-                if cause_is(&error, |error: &rustls::Error| matches!(error, rustls::Error::InvalidCertificate(_))) =>
-            {
-                Error::Untrusted { server, source: Box::new(error) }
+            error => {
+                let causes = causes(&error);
+                let why = causes.last().map(ToString::to_string).unwrap_or_default();
+                if causes.iter().any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
+                {
+                    return Error::Untrusted { server, why };
+                }
+                if causes.iter().any(|cause| cause.is::<std::io::Error>() || cause.is::<hyper::Error>()) {
+                    return Error::NoControlPlane { server, why };
+                }
+                Error::Credentials { path: self.files.clone(), source: Box::new(error) }
             }
-            error if cause_is(&error, |_: &std::io::Error| true) || cause_is(&error, |_: &hyper::Error| true) => {
-                Error::NoControlPlane { server, source: Box::new(error) }
-            }
-            error => Error::Credentials { path: self.files.clone(), source: Box::new(error) },
         }
     }
 }
@@ -254,17 +257,16 @@ fn refused_token(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 401)
 }
 
-/// True when an error of this type is behind it, and `fits`.
-fn cause_is<E: std::error::Error + 'static>(error: &kube::Error, fits: impl Fn(&E) -> bool) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        // An IO error's source leaves out the error it was made of.
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let inner = inner.and_then(|inner| inner.downcast_ref::<E>());
-        if error.downcast_ref::<E>().or(inner).is_some_and(&fits) {
-            return true;
-        }
-        cause = error.source();
+type Cause = dyn std::error::Error + 'static;
+
+/// The error and all behind it, the first cause last. An IO error's `source` leaves out the error it was made of, so that is looked into.
+fn causes(error: &kube::Error) -> Vec<&Cause> {
+    let mut causes: Vec<&Cause> = Vec::new();
+    let mut next: Option<&Cause> = Some(error);
+    while let Some(cause) = next {
+        causes.push(cause);
+        let inside = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = inside.map(|inside| inside as &Cause).or_else(|| cause.source());
     }
-    false
+    causes
 }

@@ -38,22 +38,20 @@ pub enum Error {
         path: String,
     },
     /// Nobody answers.
-    #[error("no control plane answers at {server}")]
+    #[error("no control plane answers at {server}: {why}")]
     NoControlPlane {
         /// Its address.
         server: String,
-        /// Why.
-        #[source]
-        source: Box<kube::Error>,
+        /// The first cause.
+        why: String,
     },
     /// Someone answers whose certificate is not signed by the kubeconfig's authority.
-    #[error("the certificate presented at {server} is not signed by the authority in the kubeconfig")]
+    #[error("the certificate presented at {server} is not signed by the authority in the kubeconfig: {why}")]
     Untrusted {
         /// Its address.
         server: String,
-        /// Why.
-        #[source]
-        source: Box<kube::Error>,
+        /// What TLS makes of it.
+        why: String,
     },
     /// The token is refused.
     #[error("the control plane at {server} does not accept the token{}", from(file.as_ref()))]
@@ -234,7 +232,7 @@ impl Explain for Error {
                 "`torch-remote up` replaces its token file while it runs: is the kubeconfig that of the control plane now running? Else ask its owner for a new token.".into()
             }
             Self::Untrusted { .. } => "Use the kubeconfig that this control plane wrote: another one may have taken the port since.".into(),
-            Self::Server { status, .. } => causes(status),
+            Self::Server { context, status } => advice(context.is_some(), status),
             Self::Answer { .. } => "Is something else than a torch-remote control plane at this address?".into(),
             Self::Read { .. } | Self::Output { .. } => String::new(),
             Self::Syntax { .. } | Self::NotAnObject { .. } => "Nothing was written. `torch-remote get machine -o yaml` shows how an object looks; manifests/examples has some to copy.".into(),
@@ -273,15 +271,22 @@ fn server_reason(status: &Status) -> &'static str {
     KNOWN.into_iter().find(|known| *known == status.reason).unwrap_or("Refused")
 }
 
-/// One line per field, where the message does not hold them already.
-fn causes(status: &Status) -> String {
-    let mut text = String::new();
-    let causes = status.details.iter().flat_map(|details| &details.causes);
+/// What was not written, what makes a namespace, and one line per field where the message does not hold them already.
+fn advice(of_document: bool, status: &Status) -> String {
+    let mut text = String::from(if of_document { "Nothing was written.\n" } else { "" });
+    let details = status.details.as_ref();
+    if let Some(missing) = details.filter(|details| status.code == 404 && details.kind == "namespaces") {
+        let name = &missing.name;
+        writeln!(text, "Make it with `kubectl create namespace {name}`, or as an earlier document.").expect(INFALLIBLE);
+    }
+    let causes = details.into_iter().flat_map(|details| &details.causes);
     for cause in causes.filter(|cause| !status.message.contains(&cause.message)) {
-        writeln!(text, "{}: {}", cause.field, cause.message).expect("writing to a string cannot fail");
+        writeln!(text, "{}: {}", cause.field, cause.message).expect(INFALLIBLE);
     }
     text.trim_end().to_owned()
 }
+
+const INFALLIBLE: &str = "writing to a string cannot fail";
 
 fn from(file: Option<&PathBuf>) -> String {
     file.map(|file| format!(" from {}", file.display())).unwrap_or_default()

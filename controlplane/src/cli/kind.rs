@@ -21,6 +21,8 @@ pub struct Kind {
     short_names: Vec<String>,
     /// Objects lie in namespaces.
     pub namespaced: bool,
+    /// Single objects can be read: it is no mere question to the server, and no mere list.
+    readable: bool,
 }
 
 /// All kinds the control plane serves.
@@ -109,7 +111,7 @@ impl Kinds {
     }
 
     fn unknown(&self, name: &str, place: Option<&str>) -> Error {
-        let known: Vec<String> = self.0.iter().map(|kind| kind.kind.clone()).collect();
+        let known: Vec<String> = self.0.iter().filter(|kind| kind.readable).map(|kind| kind.kind.clone()).collect();
         let names = self.0.iter().flat_map(|kind| {
             let own =
                 if place.is_some() { vec![kind.kind.as_str()] } else { vec![kind.plural.as_str(), &kind.singular] };
@@ -134,6 +136,7 @@ fn read_group(group: &Value, kinds: &mut Vec<Kind>) {
                 plural: text(&resource["resource"]),
                 short_names: resource["shortNames"].as_array().into_iter().flatten().map(text).collect(),
                 namespaced: resource["scope"] == "Namespaced",
+                readable: resource["verbs"].as_array().is_none_or(|verbs| verbs.iter().any(|verb| verb == "get")),
             });
         }
     }

@@ -8,11 +8,13 @@ use torch_remote_api::machine::{EXPIRED, FAILED, READY, RemoteMachine};
 use torch_remote_plan::lease::Fit;
 use torch_remote_plan::queue::{self, Ask, Machine, Placement, Waiting};
 use torch_remote_plan::{Uid, queue::Plan};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{Again, Error, Shared, Verdict, Work, until};
 use crate::store::slot::{self, Bound, Terms};
 use crate::store::{Key, Resource, lease as rows};
+use crate::telemetry;
 
 /// A session must be opened this long after the bind: for a waiter that renews, and for one that does not.
 const OPEN_RENEWING_MS: u64 = 60_000;
@@ -145,6 +147,9 @@ async fn bind(shared: &Shared, scene: &Scene, placement: &Placement) -> Result<b
     };
     let Ok(uid) = Uuid::parse_str(&placement.lease.0) else { return Ok(false) };
     let spec = &lease.spec;
+    // Goes on in the trace of the call that made the lease, and hands it to the agent.
+    let span = tracing::info_span!("bind", lease = %key);
+    telemetry::continue_from(&span, lease.metadata.annotations.get(TRACEPARENT).map_or("", String::as_str));
     let terms = Terms {
         lease: format!("{}/{}", key.namespace, key.name),
         machine: format!("{}/{}", machine.namespace, machine.name),
@@ -157,9 +162,10 @@ async fn bind(shared: &Shared, scene: &Scene, placement: &Placement) -> Result<b
         idle_timeout_ms: spec.idle_timeout.as_millis(),
         open_timeout_ms: if *renewing { OPEN_RENEWING_MS } else { OPEN_OTHERS_MS },
         memory_bytes: spec.gpu_memory.as_ref().map_or(0, |memory| memory.units()),
-        traceparent: lease.metadata.annotations.get(TRACEPARENT).cloned().unwrap_or_default(),
+        traceparent: span.in_scope(telemetry::traceparent).unwrap_or_default(),
     };
-    let bound = slot::bind(shared.pool(), uid, &placement.slots, &terms, shared.serving_since).await?;
+    let bound = slot::bind(shared.pool(), uid, &placement.slots, &terms, shared.serving_since);
+    let bound = bound.instrument(span).await?;
     if bound == Bound::Yes {
         tracing::info!(lease = %terms.lease, machine = %terms.machine, slots = placement.slots.len(), "bound a lease");
         shared.agents.poke();

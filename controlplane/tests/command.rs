@@ -1,0 +1,13 @@
+//! The program as people meet it: `up` with real kubectl, the client, and every wrong way to call them. One program, so that it is linked once.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+#[path = "command/client.rs"]
+mod client;
+#[path = "command/explained.rs"]
+mod explained;
+#[path = "command/golden.rs"]
+mod golden;
+#[path = "command/harness.rs"]
+mod harness;
+#[path = "command/up.rs"]
+mod up;

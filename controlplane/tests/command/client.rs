@@ -1,0 +1,245 @@
+//! The client against a running control plane: what it prints, how it exits, and that wrong input writes nothing.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use crate::golden;
+use crate::harness::{DEADLINE, PROGRAM, Said, Up, command, folder, run};
+
+const MACHINE: &str = "apiVersion: torchremote.dev/v1alpha1\nkind: RemoteMachine\nmetadata: {name: NAME}\nspec: {provider: local, gpu: {type: CPU}}\n";
+
+fn machine(name: &str) -> String {
+    MACHINE.replace("NAME", name)
+}
+
+/// `$ command`, its output, its errors and its exit code, without what differs from run to run.
+fn transcript(text: &mut String, arguments: &[&str], said: &Said, hide: &[(&str, &str)]) {
+    let mut block = format!("$ torch-remote {}\n{}", arguments.join(" "), said.out);
+    for line in said.err.lines() {
+        writeln!(block, "! {line}").unwrap();
+    }
+    writeln!(block, "exit {}\n", said.code).unwrap();
+    for (secret, name) in hide {
+        block = block.replace(secret, name);
+    }
+    text.push_str(&block);
+}
+
+#[test]
+fn wrong_input_is_explained_and_writes_nothing() {
+    let dir = folder();
+    let up = Up::start(dir.path());
+    let file = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    let good = machine("good");
+    file("not-yaml.yaml", "a: [1, 2\n");
+    file("text.yaml", "just a text\n");
+    file("unknown-kind.yaml", &format!("{good}---\n{}", machine("x").replace("RemoteMachine", "RemoteMachin")));
+    file("old-version.yaml", &machine("x").replace("v1alpha1", "v1"));
+    file(
+        "unknown-field.yaml",
+        &format!("{good}---\n{}", machine("x").replace("provider:", "providr: local, provider:")),
+    );
+    file("gpu.yaml", &format!("{good}---\n{}", machine("x").replace("CPU", "A1000")));
+    file("gpu-size.yaml", &machine("x").replace("CPU", "A100"));
+    file("timeout.yaml", &machine("x").replace("gpu:", "timeout: soon, gpu:"));
+    file("namespace.yaml", &format!("{good}---\n{}", machine("x").replace("name: x", "name: x, namespace: nowhere")));
+    file("twice.yaml", &format!("{good}---\n{good}"));
+    file("unnamed.yaml", &format!("{good}---\n{}", machine("x").replace("name: x", "labels: {a: b}")));
+    let hide = [(dir.path().to_str().unwrap(), "DIR")];
+    let mut text = String::new();
+    for name in [
+        "missing",
+        "not-yaml",
+        "text",
+        "unknown-kind",
+        "old-version",
+        "unknown-field",
+        "gpu",
+        "gpu-size",
+        "timeout",
+        "namespace",
+        "twice",
+        "unnamed",
+    ] {
+        let path = dir.path().join(format!("{name}.yaml"));
+        let arguments = ["apply", "-f", path.to_str().unwrap()];
+        let said = up.torch_remote(&arguments);
+        assert_ne!(said.code, 0, "{name}");
+        transcript(&mut text, &arguments, &said, &hide);
+    }
+    for arguments in [
+        vec!["get"],
+        vec!["get", "machinez"],
+        vec!["get", "machine", "nobody"],
+        vec!["get", "machine/a", "lease", "b"],
+        vec!["get", "machines,leases", "-w"],
+        vec!["delete", "machine"],
+        vec!["delete", "machine", "nobody"],
+        vec!["wait", "machine", "--all", "--for=condition=Ready"],
+        vec!["wait", "machine/nobody", "--for=condition=Ready"],
+        vec!["get", "machines", "-n", "nowhere"],
+        vec!["get", "machines", "--context", "nowhere"],
+    ] {
+        let said = up.torch_remote(&arguments);
+        transcript(&mut text, &arguments, &said, &hide);
+    }
+    golden::check("errors.txt", &text);
+    let said = up.torch_remote(&["get", "machines", "-A", "-o", "name"]);
+    assert_eq!((said.code, said.out.as_str()), (0, ""), "nothing was written by any of them");
+}
+
+#[test]
+fn an_object_is_applied_changed_shown_and_deleted() {
+    let dir = folder();
+    let up = Up::start(dir.path());
+    // A Provider nobody reconciles into something: its own status may change meanwhile, its spec does not.
+    let provider =
+        "apiVersion: torchremote.dev/v1alpha1\nkind: Provider\nmetadata: {name: other}\nspec: {type: Static}\n";
+    let mut text = String::new();
+    let mut step = |arguments: &[&str], input: &str| {
+        let said = up.with_input(arguments, input);
+        transcript(&mut text, arguments, &said, &[]);
+        said
+    };
+    step(&["apply", "-f", "-", "--dry-run"], provider);
+    step(&["get", "provider", "other"], "");
+    step(&["apply", "-f", "-"], provider);
+    step(&["apply", "-f", "-"], provider);
+    step(&["apply", "-f", "-"], &provider.replace("Static}", "Static, currency: EUR}"));
+    step(&["get", "providers", "-o", "name"], "");
+    let yaml = up.torch_remote(&["get", "provider/other", "-o", "yaml"]);
+    assert!(yaml.out.contains("currency: EUR") && !yaml.out.contains("managedFields"), "{}", yaml.out);
+    step(
+        &["apply", "-f", "-"],
+        &format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: team}}\n---\n{}",
+            machine("m").replace("name: m", "name: m, namespace: team")
+        ),
+    );
+    step(&["delete", "-f", "-"], provider);
+    step(&["delete", "provider", "other"], "");
+    step(&["delete", "provider", "other", "--ignore-not-found"], "");
+    step(&["delete", "ns", "team", "--timeout=60s"], "");
+    step(&["wait", "ns/team", "--for=delete"], "");
+    step(&["get", "machines", "-n", "team"], "");
+    golden::check("objects.txt", &text);
+    // What kubectl applied, torch-remote goes on with, and the other way round.
+    fs::write(dir.path().join("p.yaml"), provider).unwrap();
+    let path = dir.path().join("p.yaml");
+    let path = path.to_str().unwrap();
+    assert_eq!(up.kubectl(&["apply", "-f", path]).out, "provider.torchremote.dev/other created\n");
+    assert_eq!(up.torch_remote(&["apply", "-f", path]).out, "provider.torchremote.dev/other unchanged\n");
+    fs::write(path, provider.replace("Static}", "Static, currency: EUR}")).unwrap();
+    assert_eq!(up.torch_remote(&["apply", "-f", path]).out, "provider.torchremote.dev/other configured\n");
+    let said = up.kubectl(&["apply", "-f", path]);
+    assert_eq!((said.out.as_str(), said.err.as_str()), ("provider.torchremote.dev/other unchanged\n", ""));
+}
+
+#[test]
+fn tables_are_those_that_kubectl_prints() {
+    let dir = folder();
+    let up = Up::start(dir.path());
+    for arguments in [vec!["get", "ns"], vec!["get", "ns", "-o", "name"], vec!["get", "providers", "-o", "wide"]] {
+        let (ours, theirs) = (up.torch_remote(&arguments), up.kubectl(&arguments));
+        let trim = |text: &str| text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
+        // Ages differ by a second at times.
+        let ageless = |text: &str| {
+            trim(text)
+                .into_iter()
+                .map(|line| line.rsplit_once(' ').map_or(line.clone(), |(rest, _)| rest.trim_end().to_owned()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ageless(&ours.out), ageless(&theirs.out), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_watch_shows_each_change_as_it_happens() {
+    use std::io::{BufRead, BufReader};
+    let dir = folder();
+    let up = Up::start(dir.path());
+    let mut watch = up.client(PROGRAM, &["get", "ns", "-w"]);
+    let mut watch = watch.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let (send, lines) = std::sync::mpsc::channel();
+    let out = BufReader::new(watch.stdout.take().unwrap());
+    std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+    let until = |start: &str| {
+        while !lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("no line begins with {start}")).starts_with(start)
+        {
+        }
+    };
+    until("kube-system");
+    assert_eq!(up.kubectl(&["create", "ns", "watched"]).code, 0);
+    until("watched");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
+
+#[test]
+fn without_a_control_plane_the_error_says_what_to_start() {
+    let dir = folder();
+    let up = Up::start(dir.path());
+    let server = format!("https://{}", fs::read_to_string(dir.path().join("data/address")).unwrap().trim());
+    let kubeconfig = up.kubeconfig.clone();
+    let token = dir.path().join("data/admin.token");
+
+    let right = fs::read_to_string(&token).unwrap();
+    let mut text = String::new();
+    let hide = [(server.as_str(), "SERVER"), (dir.path().to_str().unwrap(), "DIR")];
+    fs::write(&token, right.replace('.', "x")).unwrap();
+    transcript(&mut text, &["get", "ns"], &up.torch_remote(&["get", "ns"]), &hide);
+    fs::write(&token, format!("{right}\n")).unwrap();
+    assert_eq!(up.torch_remote(&["get", "ns"]).code, 0, "a line break at the end is no part of the token");
+
+    let other = fs::read_to_string(&kubeconfig).unwrap();
+    let other = other.replace(
+        fs::read_to_string(&kubeconfig)
+            .unwrap()
+            .lines()
+            .find(|line| line.contains("certificate-authority-data"))
+            .unwrap(),
+        &authority(),
+    );
+    let path = dir.path().join("other-authority");
+    fs::write(&path, other).unwrap();
+    let said = up.torch_remote(&["get", "ns", "--kubeconfig", path.to_str().unwrap()]);
+    transcript(&mut text, &["get", "ns", "--kubeconfig", "other-authority"], &said, &hide);
+
+    drop(up);
+    let client = |arguments: &[&str], kubeconfig: Option<&Path>| {
+        let mut client = command(PROGRAM, dir.path());
+        client.args(arguments);
+        if let Some(path) = kubeconfig {
+            client.env("KUBECONFIG", path);
+        }
+        run(client)
+    };
+    transcript(&mut text, &["get", "ns"], &client(&["get", "ns"], Some(&kubeconfig)), &hide);
+    let missing = dir.path().join("missing");
+    transcript(&mut text, &["get", "ns"], &client(&["get", "ns"], Some(&missing)), &hide);
+    golden::check("connection.txt", &text);
+    let said = client(&["version", "--client"], None);
+    assert_eq!((said.code, said.out), (0, format!("Client Version: {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+/// The kubeconfig line of an authority that signed nothing here.
+fn authority() -> String {
+    use base64::Engine;
+    let pem = torch_remote::tls::Authority::generate().unwrap().certificate;
+    format!("    certificate-authority-data: {}", base64::engine::general_purpose::STANDARD.encode(pem))
+}
+
+#[test]
+fn help_teaches_by_examples() {
+    let dir = folder();
+    let mut text = String::new();
+    for name in ["", "up", "serve", "apply", "get", "wait", "delete", "version", "token", "kubeconfig"] {
+        let mut help = command(PROGRAM, dir.path());
+        let arguments: Vec<&str> = [name, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+        help.args(&arguments).env_remove("HOME").env("COLUMNS", "100");
+        transcript(&mut text, &arguments, &run(help), &[]);
+    }
+    golden::check("help.txt", &text);
+    assert!(text.matches("Examples:").count() >= 7, "each command that takes arguments shows some");
+}

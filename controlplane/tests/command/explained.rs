@@ -1,0 +1,52 @@
+//! What people read when something is in the way: one golden file with every text that needs a broken machine to be seen.
+
+use std::fmt::Write;
+use std::io::{Error as Io, ErrorKind};
+use std::path::PathBuf;
+
+use torch_remote::explain::{Explain, render};
+use torch_remote::up::port;
+use torch_remote::{kubeconfig, postgres, serve, tls, up};
+
+fn denied() -> Io {
+    Io::from(ErrorKind::PermissionDenied)
+}
+
+#[test]
+fn every_failure_of_a_start_says_what_why_and_what_to_do() {
+    let path = || PathBuf::from("/data/postgres");
+    let address = || "127.0.0.1:7443".parse().unwrap();
+    let errors: Vec<Box<dyn Explain>> = vec![
+        postgres::Error::NotFound { looked: vec!["/usr/lib/postgresql/*/bin".into(), "pg_config --bindir".into()] }
+            .into(),
+        postgres::Error::NotBinaries { path: path() }.into(),
+        postgres::Error::Version { data: 14, found: vec!["15 in /usr/lib/postgresql/15/bin".into()] }.into(),
+        postgres::Error::Directory { path: path(), source: denied() }.into(),
+        postgres::Error::Unreachable { account: "postgres".into(), folder: "/root".into() }.into(),
+        postgres::Error::NoAccount.into(),
+        postgres::Error::Spawn { program: path(), source: denied() }.into(),
+        postgres::Error::Command { what: "start Postgres", output: "FATAL: no space left".into() }.into(),
+        postgres::Error::Undecided { path: path() }.into(),
+        postgres::Error::Connect { source: sqlx::Error::PoolTimedOut }.into(),
+        port::Error::InUse { address: address(), holder: Some("nginx (pid 7)".into()) }.into(),
+        port::Error::InUse { address: address(), holder: None }.into(),
+        port::Error::Bind { address: address(), source: denied() }.into(),
+        kubeconfig::Error::Foreign { path: path() }.into(),
+        kubeconfig::Error::Write { path: path(), source: denied() }.into(),
+        tls::Error::Read { path: path(), source: denied() }.into(),
+        tls::Error::Missing { what: "private key", path: path() }.into(),
+        serve::Error::NoKeyFile.into(),
+        serve::Error::Database { source: sqlx::Error::PoolTimedOut }.into(),
+        up::Error::NoHome.into(),
+        up::Error::Directory { path: path(), source: denied() }.into(),
+        up::Error::Running { path: path(), pid: "7".into(), address: "127.0.0.1:7443".into() }.into(),
+        up::Error::Running { path: path(), pid: "7".into(), address: String::new() }.into(),
+        up::Error::PostgresEnded.into(),
+    ];
+    let mut text = String::new();
+    for error in &errors {
+        assert!(!error.fix().is_empty(), "{} says what to do", error.reason());
+        writeln!(text, "{}\n", render(error.as_ref())).unwrap();
+    }
+    crate::golden::check("explained.txt", &text);
+}

@@ -1,0 +1,172 @@
+//! `up` from start to end: kubectl, signals, crashes, other users, and what stands in its way.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+use crate::harness::{PROGRAM, Said, Up, command, folder, processes_of, run};
+
+const MANIFEST: &str = "manifests/examples/local-cpu.yaml";
+
+fn uid(up: &Up) -> String {
+    let said = up.kubectl(&["get", "machine", "local-cpu", "-o", "jsonpath={.metadata.uid}"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    said.out
+}
+
+fn up(arguments: &[&str], home: &Path) -> Said {
+    let mut up = command(PROGRAM, home);
+    up.arg("up").args(arguments);
+    run(up)
+}
+
+#[test]
+fn kubectl_applies_and_gets_and_what_was_applied_is_there_after_a_restart() {
+    let dir = folder();
+    let first = Up::start(dir.path());
+    let said = first.kubectl(&["apply", "-f", MANIFEST]);
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (0, "remotemachine.torchremote.dev/local-cpu created\n"),
+        "{}",
+        said.err
+    );
+    let said = first.torch_remote(&["get", "machines"]);
+    let header: Vec<&str> = said.out.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(header, ["NAME", "PROVIDER", "GPU", "PHASE", "READY", "EXPIRES", "AGE"]);
+    let (machine, address) = (uid(&first), fs::read_to_string(dir.path().join("data/address")).unwrap());
+    let status = first.terminate();
+    assert!(status.success(), "SIGTERM is no failure: {status}");
+    assert_eq!(processes_of(dir.path()), [] as [u32; 0], "nothing is left running");
+    assert!(!dir.path().join("ready").exists(), "it is not ready any more");
+
+    let second = Up::start(dir.path());
+    assert_eq!(uid(&second), machine);
+    assert_eq!(fs::read_to_string(dir.path().join("data/address")).unwrap(), address, "the port is kept");
+}
+
+#[test]
+fn after_a_crash_it_adopts_its_postgres_and_ends_it_in_the_end() {
+    let dir = folder();
+    let first = Up::start(dir.path());
+    assert_eq!(first.torch_remote(&["apply", "-f", MANIFEST]).code, 0);
+    let machine = uid(&first);
+    first.kill();
+    let second = Up::start(dir.path());
+    let log = fs::read_to_string(&second.log).unwrap();
+    assert!(log.contains("postgres") && log.contains("was running"), "{log}");
+    assert_eq!(uid(&second), machine);
+    assert!(second.terminate().success());
+    assert_eq!(processes_of(dir.path()), [] as [u32; 0]);
+}
+
+#[test]
+fn secrets_are_for_their_owner_alone() {
+    let dir = folder();
+    let up = Up::start(dir.path());
+    for name in ["key", "admin.token", "kubeconfig", "lock"] {
+        let mode = fs::metadata(dir.path().join("data").join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let log = fs::read_to_string(&up.log).unwrap();
+    let token = fs::read_to_string(dir.path().join("data/admin.token")).unwrap();
+    assert!(!log.contains(&token), "the token is never shown");
+}
+
+#[test]
+fn a_second_one_on_the_same_data_says_who_has_it_and_changes_nothing() {
+    let dir = folder();
+    let first = Up::start(dir.path());
+    let said = up(&["--data-dir", dir.path().join("data").to_str().unwrap()], dir.path());
+    assert_eq!(said.code, 1);
+    assert!(
+        said.err.contains(&format!("AlreadyRunning: another `torch-remote up` (pid {})", first.pid())),
+        "{}",
+        said.err
+    );
+    assert_eq!(first.torch_remote(&["get", "ns"]).code, 0, "the first one goes on");
+}
+
+#[test]
+fn a_port_in_use_is_named_with_its_holder_and_nothing_is_left_running() {
+    let dir = folder();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = dir.path().join("data");
+    let said = up(&["--data-dir", data.to_str().unwrap(), "--listen", &address], dir.path());
+    assert_eq!(said.code, 1);
+    let holder = format!("AddressInUse: {address} is in use by ");
+    assert!(said.err.contains(&holder) && said.err.contains(&format!("(pid {})", std::process::id())), "{}", said.err);
+    assert_eq!(processes_of(dir.path()), [] as [u32; 0]);
+    assert!(!data.join("postgres").exists(), "no database was made");
+}
+
+#[test]
+fn a_kubeconfig_of_another_origin_is_not_overwritten() {
+    let dir = folder();
+    let theirs = dir.path().join("config");
+    fs::write(&theirs, "apiVersion: v1\nkind: Config\n").unwrap();
+    let data = dir.path().join("data");
+    let said = up(&["--data-dir", data.to_str().unwrap(), "--kubeconfig", theirs.to_str().unwrap()], dir.path());
+    assert_eq!(said.code, 1);
+    assert!(said.err.starts_with("error: KubeconfigExists: "), "{}", said.err);
+    assert_eq!(fs::read_to_string(&theirs).unwrap(), "apiVersion: v1\nkind: Config\n");
+}
+
+#[test]
+fn what_it_cannot_use_is_refused_before_anything_runs() {
+    let dir = folder();
+    let data = dir.path().join("data");
+    let data = data.to_str().unwrap();
+    for (arguments, wanted) in [
+        (vec!["--data-dir", "/proc/nowhere"], "error: DataDirectoryNotWritable: cannot write /proc/nowhere"),
+        (vec!["--data-dir", data, "--pg-bin", "/nowhere"], "error: NoPostgres: /nowhere is not a folder with initdb"),
+        (
+            vec!["--data-dir", data, "--log", "a=b=c"],
+            "error: InvalidConfiguration: --log \"a=b=c\" is not a log filter",
+        ),
+        (vec!["--data-dir", data, "--listen", "192.0.2.1:1"], "error: CannotListen: cannot listen on 192.0.2.1:1"),
+    ] {
+        let said = up(&arguments, dir.path());
+        assert_eq!(said.code, 1, "{arguments:?}");
+        assert!(said.err.contains(wanted), "{arguments:?}: {}", said.err);
+        assert!(said.err.lines().count() >= 2, "it says what to do: {}", said.err);
+    }
+    assert_eq!(processes_of(dir.path()), [] as [u32; 0]);
+}
+
+#[test]
+fn a_user_without_rights_runs_it_all_under_its_own_name() {
+    const NOBODY: u32 = 65534;
+    if !rustix::process::geteuid().is_root() {
+        // Every other test here already runs so.
+        return;
+    }
+    let dir = folder();
+    std::os::unix::fs::chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let program = dir.path().join("torch-remote");
+    fs::copy(PROGRAM, &program).unwrap();
+    let up = Up::start_with(dir.path(), |command| {
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let mut other = std::process::Command::new(&program);
+        other.args(arguments).env_clear().env("HOME", dir.path()).env("PATH", "/usr/bin:/bin").uid(NOBODY).gid(NOBODY);
+        let log = fs::OpenOptions::new().append(true).open(dir.path().join("log")).unwrap();
+        other.stdin(std::process::Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).current_dir("/");
+        *command = other;
+    });
+    assert_eq!(up.kubectl(&["apply", "-f", MANIFEST]).code, 0);
+    assert!(up.terminate().success());
+    assert_eq!(processes_of(dir.path()), [] as [u32; 0]);
+}
+
+#[test]
+fn serve_without_a_key_file_says_how_to_make_one() {
+    let dir = folder();
+    let mut serve = command(PROGRAM, dir.path());
+    serve.args(["serve", "--database-url", "postgres://localhost:1/x"]);
+    let said = run(serve);
+    assert_eq!(said.code, 1);
+    assert!(said.err.starts_with("error: NoKeyFile: ") && said.err.contains("openssl rand -hex 32"), "{}", said.err);
+}
