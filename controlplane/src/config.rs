@@ -11,9 +11,9 @@ use crate::cli;
 
 const EXAMPLES: &str = "\
 Examples:
-  torch-remote up                                          a whole control plane on this machine; Ctrl-C ends it
-  export KUBECONFIG=~/.local/share/torch-remote/kubeconfig
-  torch-remote apply -f manifests/examples/local-cpu.yaml  ask for a machine (kubectl apply works too)
+  torch-remote up                             a whole control plane here; Ctrl-C ends it
+  export KUBECONFIG=...                       as `up` says; kubectl takes the same file
+  torch-remote apply -f manifests/examples/local-cpu.yaml
   torch-remote wait machine --all --for=condition=Ready --timeout=5m
   torch-remote get machines,leases -o wide";
 
@@ -93,9 +93,9 @@ const UP_EXAMPLES: &str = "\
 Examples:
   torch-remote up
   torch-remote up --data-dir ./state --listen 127.0.0.1:7443
-  torch-remote up --ready-file /tmp/ready &       scripts: wait until the file exists, it names the kubeconfig
+  torch-remote up --ready-file /tmp/ready &       scripts wait for the file: it names the kubeconfig
 
-Everything lies in the data directory: the database, keys (mode 0600), the port, the kubeconfig. Delete it to begin anew.";
+Everything lies in the data directory: database, keys, port, kubeconfig. Delete it to begin anew.";
 
 /// `torch-remote up`.
 #[derive(Debug, Clone, Args)]
