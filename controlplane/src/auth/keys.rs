@@ -53,7 +53,7 @@ struct Shared {
     pool: PgPool,
     sealer: Sealer,
     issuer: String,
-    ring: RwLock<Ring>,
+    ring: RwLock<Arc<Ring>>,
     refreshed: Mutex<Instant>,
 }
 
@@ -63,7 +63,6 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-#[derive(Clone)]
 struct Ring {
     kid: String,
     signing: EncodingKey,
@@ -80,7 +79,7 @@ impl Keys {
     pub async fn load(pool: PgPool, sealer: Sealer, issuer: impl Into<String>) -> Result<Self, Error> {
         complete(&pool, &sealer).await?;
         let ring = read(&pool, &sealer).await?;
-        let (ring, refreshed) = (RwLock::new(ring), Mutex::new(Instant::now()));
+        let (ring, refreshed) = (RwLock::new(Arc::new(ring)), Mutex::new(Instant::now()));
         Ok(Self { shared: Arc::new(Shared { pool, sealer, issuer: issuer.into(), ring, refreshed }) })
     }
 
@@ -91,7 +90,7 @@ impl Keys {
 
     /// The public keys as a JSON Web Key Set: previous, current and next.
     pub fn jwks(&self) -> Value {
-        self.ring().jwks
+        self.ring().jwks.clone()
     }
 
     /// Claims common to all tokens, from now on for `seconds`, with an id of their own.
@@ -116,7 +115,7 @@ impl Keys {
         let ring = self.ring();
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(typ.to_owned());
-        header.kid = Some(ring.kid);
+        header.kid = Some(ring.kid.clone());
         jsonwebtoken::encode(&header, claims, &ring.signing).map_err(Error::Sign)
     }
 
@@ -192,7 +191,7 @@ impl Keys {
 
     async fn refresh(&self) -> Result<(), Error> {
         let ring = read(&self.shared.pool, &self.shared.sealer).await?;
-        *self.shared.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
+        *self.shared.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
         Ok(())
     }
 
@@ -205,7 +204,7 @@ impl Keys {
         may
     }
 
-    fn ring(&self) -> Ring {
+    fn ring(&self) -> Arc<Ring> {
         self.shared.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

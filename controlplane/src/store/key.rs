@@ -80,3 +80,26 @@ impl fmt::Display for Key {
         write!(f, "{} \"{}\"", self.resource, self.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use torch_remote_api::{by_plural, kinds};
+
+    use super::*;
+
+    #[test]
+    fn every_kind_that_can_be_written_is_stored_as_the_registry_says() {
+        for kind in kinds().iter().filter(|kind| kind.served && !kind.read_only) {
+            assert!(Resource::find(kind.group, kind.plural).is_some(), "{}", kind.resource());
+        }
+        for resource in Resource::ALL {
+            let kind = by_plural(resource.group, resource.plural).unwrap();
+            assert_eq!(
+                (resource.namespaced(), resource.has_status()),
+                (kind.namespaced, kind.has_status),
+                "{resource}"
+            );
+            assert_eq!(resource.to_string(), kind.resource());
+        }
+    }
+}

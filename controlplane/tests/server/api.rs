@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 use torch_remote::apiserver::routes::{Access, routes};
-use torch_remote::apiserver::{Parts, Server};
+use torch_remote::apiserver::{Parts, Server, VirtualKind};
 use torch_remote::store::log;
 use torch_remote::store::log::Tail;
+use torch_remote::store::{Error, List};
 
 const MACHINES: &str = "/apis/torchremote.dev/v1alpha1/namespaces/default/remotemachines";
 const LEASES: &str = "/apis/torchremote.dev/v1alpha1/namespaces/default/deviceleases";
@@ -363,6 +364,40 @@ async fn bodies_that_cannot_be_read_are_refused() {
                 .contains("accepted media types include: application/json-patch+json, application/merge-patch+json")
         );
     }
+}
+
+struct Panics;
+
+impl VirtualKind for Panics {
+    fn list<'a>(&'a self, _: Option<&'a str>) -> futures::future::BoxFuture<'a, Result<List, Error>> {
+        panic!("a mistake of ours")
+    }
+}
+
+#[tokio::test]
+async fn mistakes_of_the_server_and_a_database_that_is_down_are_status_objects_too() {
+    let mut api = Api::start().await;
+    let tail = Tail::start(api.objects.clone()).await.unwrap();
+    let parts = Parts {
+        objects: api.objects.clone(),
+        cache: tail.cache(),
+        keys: api.keys.clone(),
+        virtual_kinds: HashMap::from([("devices", Arc::new(Panics) as _)]),
+        metrics: None,
+        stop: api.stop.clone(),
+    };
+    api.router = Server::new(parts).router();
+    let (code, status) = api.get("/apis/torchremote.dev/v1alpha1/namespaces/default/devices").await;
+    assert_eq!((code, &status["reason"]), (StatusCode::INTERNAL_SERVER_ERROR, &json!("InternalError")));
+    assert!(!status.to_string().contains("a mistake of ours"), "the log has it, strangers do not: {status}");
+    api.objects.pool().close().await;
+    let (code, headers, status) = api.ask("GET", MACHINES, &[], "").await;
+    assert_eq!((code, &status["reason"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("ServiceUnavailable")));
+    assert_eq!(headers["retry-after"], "1");
+    let ready = api.raw("GET", "/readyz", &[], Body::empty()).await;
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let live = api.raw("GET", "/livez", &[], Body::empty()).await;
+    assert_eq!(live.status(), StatusCode::OK, "a process is not restarted for its database");
 }
 
 #[tokio::test]
