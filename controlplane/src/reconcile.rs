@@ -199,12 +199,17 @@ impl Reconcilers {
     /// # Errors
     /// [`Error`]: to be tried again.
     pub async fn reconcile(&self, work: &Work) -> Result<Again, Error> {
-        match work {
+        let done = match work {
             Work::Machine(key) => machine::reconcile(&self.0, key).await,
             Work::Lease(key) => lease::reconcile(&self.0, key).await,
             Work::Provider(key) => provider::reconcile(&self.0, key).await,
             Work::Queue => queue::reconcile(&self.0).await,
             Work::Sweep => sweep::reconcile(&self.0).await,
+        };
+        match done {
+            // The object went away meanwhile, by our own last step or by another's: nothing is left to do.
+            Err(Error::Store(store::Error::NotFound { .. })) => Ok(None),
+            done => done,
         }
     }
 

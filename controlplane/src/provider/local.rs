@@ -179,17 +179,17 @@ impl Local {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).contains_key(token)
     }
 
+    /// What is known of an end; the log is quoted when the agent ended by itself, and named when it was killed.
     fn why(&self, token: &str) -> String {
         let how = self.ended.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned();
         let Some(log) = self.log(token) else {
             return how.map(|how| format!("its agent ended ({how})")).unwrap_or_default();
         };
-        let quoted = last_lines(&log);
+        let killed = how.as_ref().is_none_or(|how| how.contains("signal"));
         let how = how.map_or_else(|| "its agent is gone".to_owned(), |how| format!("its agent ended ({how})"));
-        if quoted.is_empty() {
-            format!("{how}; its log {} is empty", log.display())
-        } else {
-            format!("{how}; the end of {}: {quoted}", log.display())
+        match last_lines(&log) {
+            quoted if killed || quoted.is_empty() => format!("{how}; its log is {}", log.display()),
+            quoted => format!("{how}; the end of {}: {quoted}", log.display()),
         }
     }
 

@@ -225,6 +225,7 @@ async fn apply(shared: &Shared, look: &Look, action: &Action) -> Result<(), Erro
                 (0..spec.slots()).map(|slot| i32::try_from(slot / spec.slots_per_gpu.max(1)).unwrap_or(0)).collect();
             rows::record_intent(pool, claim, New { intent, token: &token, provider: &spec.provider, gpus: &gpus })
                 .await?;
+            wake_provider(shared, &spec.provider);
         }
         Action::Create { number } => create(shared, look, *number).await?,
         Action::RecordCreated { number, provider_id } => {
@@ -316,6 +317,11 @@ pub(super) async fn terminate(shared: &Shared, provider: &dyn Provider, token: &
     }
 }
 
+/// Its count of machines has changed.
+fn wake_provider(shared: &Shared, name: &str) {
+    shared.wake.wake(Work::Provider(Key::cluster(Resource::PROVIDERS, name)));
+}
+
 async fn record_gone(shared: &Shared, look: &Look, (number, end, message): (u32, End, &String)) -> Result<(), Error> {
     let held = rows::held(shared.pool(), look.claim.machine).await?;
     if rows::record_gone(shared.pool(), look.claim, number, (end, message)).await? {
@@ -324,6 +330,9 @@ async fn record_gone(shared: &Shared, look: &Look, (number, end, message): (u32,
             true => shared.parts.recorder.warning(&look.object, end.as_str(), text),
             false => shared.parts.recorder.normal(&look.object, "Gone", text),
         }
+    }
+    if let Some(stored) = &look.stored {
+        wake_provider(shared, &stored.provider);
     }
     shared.agents.leave(look.claim.machine);
     for lease in held.leases.iter().filter_map(|lease| super::key(Resource::LEASES, lease)) {

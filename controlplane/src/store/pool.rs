@@ -9,8 +9,8 @@ use sqlx::postgres::PgPoolOptions;
 pub fn options() -> PgPoolOptions {
     PgPoolOptions::new().after_release(|connection, _| {
         Box::pin(async move {
-            // Outside a transaction this is a notice and nothing else.
-            sqlx::raw_sql("rollback").execute(connection).await?;
+            // Begins first, because to undo nothing is worth a notice to Postgres each time; to begin twice is, and should not happen.
+            sqlx::raw_sql("begin; rollback").execute(connection).await?;
             Ok(true)
         })
     })

@@ -59,7 +59,7 @@ fn fill(status: &mut RemoteMachineStatus, desired: &Desired, observed: &Observat
         (Agent::Heard { boot_id, version, torch, .. }, Some(_)) => {
             status.boot_id = Some(boot_id.clone());
             status.agent_version = Some(version.clone());
-            status.torch_version = Some(torch.clone());
+            status.torch_version = Some(torch.clone()).filter(|torch| !torch.is_empty());
         }
         (Agent::Silent { .. } | Agent::Unknown, Some(_)) => {}
         _ => {
