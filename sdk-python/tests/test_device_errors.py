@@ -59,6 +59,9 @@ def test_a_number_on_the_cpu_takes_part_as_on_cuda(device: torch.device) -> None
     x = torch.arange(3.0).to(device)
     assert (x * torch.tensor(2.0)).cpu().tolist() == [0, 2, 4]
     assert (torch.tensor(2) - x).cpu().tolist() == [2, 1, 0]
+    number = torch.tensor(1 + 2j).conj()
+    assert (x * number).cpu().tolist() == (torch.arange(3.0) * number).tolist()
+    assert (x * number.imag).cpu().tolist() == [0, -2, -4]
     assert (x.int() * torch.tensor(1.5)).dtype == torch.float32
     assert (x.half() * torch.tensor(1.5, dtype=torch.float64)).dtype == torch.float16
 

@@ -74,10 +74,10 @@ def assert_same(ours: Any, theirs: Any, name: str) -> None:
             torch.testing.assert_close(one.detach().cpu(), other.detach(), rtol=1e-4, atol=1e-4, equal_nan=True)
 
 
-def expected(call: Callable[[], Any]) -> Any:
+def expected(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """What the CPU answers; a sample that the CPU refuses says nothing."""
     try:
-        return call()
+        return call(*arguments, **named)
     except Exception as refused:
         return refused
 
@@ -98,7 +98,7 @@ def keywords(sample: Any, device: torch.device) -> Any:
 
 def forward(op: Any, device: torch.device) -> None:
     for sample in samples(op, count=3):
-        theirs = expected(lambda: op.op(on("cpu", sample.input), *sample.args, **sample.kwargs))
+        theirs = expected(op.op, on("cpu", sample.input), *sample.args, **sample.kwargs)
         if not isinstance(theirs, Exception):
             ours = op.op(on(device, sample.input), *on(device, sample.args), **keywords(sample, device))
             assert_same(comparable(sample, ours), comparable(sample, theirs), op.name)
@@ -108,7 +108,7 @@ def strided(op: Any, device: torch.device) -> None:
     for sample in samples(op):
         values = (sample.input, sample.args, sample.kwargs)
         first, rest, named = spread(values, "cpu")
-        theirs = expected(lambda: op.op(first, *rest, **named))
+        theirs = expected(op.op, first, *rest, **named)
         if not isinstance(theirs, Exception):
             first, rest, named = spread(values, device)
             named = {key: device if key == "device" else value for key, value in named.items()}
@@ -118,7 +118,7 @@ def strided(op: Any, device: torch.device) -> None:
 def backward(op: Any, device: torch.device) -> None:
     for sample in samples(op, count=2, requires_grad=True) if op.supports_autograd else ():
         values = (sample.input, sample.args, sample.kwargs)
-        theirs = expected(lambda: gradients(op, sample, *values))
+        theirs = expected(gradients, op, sample, *values)
         if not isinstance(theirs, Exception):
             ours = gradients(op, sample, on(device, sample.input), on(device, sample.args), keywords(sample, device))
             assert_same(ours, theirs, op.name)
@@ -144,7 +144,7 @@ def in_place(op: Any, device: torch.device) -> None:
     for sample in samples(op) if op.inplace_variant is not None else ():
         copy = tree_map(lambda x: x.clone() if isinstance(x, torch.Tensor) else x, sample.input)
         ours = on(device, sample.input)
-        theirs = expected(lambda: op.inplace_variant(copy, *sample.args, **sample.kwargs))
+        theirs = expected(op.inplace_variant, copy, *sample.args, **sample.kwargs)
         if not isinstance(theirs, Exception):
             returned = op.inplace_variant(ours, *on(device, sample.args), **keywords(sample, device))
             assert_same(returned, theirs, op.name)
@@ -153,13 +153,13 @@ def in_place(op: Any, device: torch.device) -> None:
 
 def out(op: Any, device: torch.device) -> None:
     for sample in samples(op) if op.supports_out else ():
-        plain = expected(lambda: op.op(sample.input, *sample.args, **sample.kwargs))
+        plain = expected(op.op, sample.input, *sample.args, **sample.kwargs)
         if isinstance(plain, Exception) or not all(isinstance(x, torch.Tensor) for x in tree_leaves(plain)):
             continue
         for empty in (False, True):
             shaped = lambda x, where: torch.empty((0,) if empty else x.shape, dtype=x.dtype, device=where)  # noqa: B023, E731
             theirs, ours = (tree_map(lambda x: shaped(x, where), plain) for where in ("cpu", device))  # noqa: B023
-            done = expected(lambda: op.op(sample.input, *sample.args, **sample.kwargs, out=theirs))
+            done = expected(op.op, sample.input, *sample.args, **sample.kwargs, out=theirs)
             if not isinstance(done, Exception):
                 op.op(on(device, sample.input), *on(device, sample.args), **keywords(sample, device), out=ours)
                 assert_same(ours, theirs, op.name)
@@ -181,7 +181,7 @@ def test_an_operator_answers_as_on_the_cpu(name: str, device: torch.device) -> N
             raise AssertionError(f"{name}, {mode}: {error}") from error
 
 
-@pytest.mark.parametrize("name", [name for name in RECORD["skip"]])
+@pytest.mark.parametrize("name", list(RECORD["skip"]))
 @pytest.mark.filterwarnings("ignore")
 def test_a_skipped_operator_still_needs_to_be_skipped(name: str, device: torch.device) -> None:
     for mode, reason in RECORD["skip"][name].items():

@@ -179,10 +179,11 @@ void Key::add_tensor(const Operator& op, size_t position, const at::Tensor& tens
     check_alive(record);
     storages.push_back(record.id);
     offsets.push_back(offset);
-  } else if (impl.dim() == 0 && impl.device().is_cpu() && flags <= TR_WRAPPED && !op.writes(position)) {
-    words.push_back(kCpuScalar | flags << 8 | dtype << 16);
+  } else if (impl.dim() == 0 && impl.device().is_cpu() && op.lists[position] == ListOf::Nothing && !op.writes(position)) {
+    words.push_back(kCpuScalar | (flags & TR_WRAPPED) << 8 | dtype << 16);
+    const at::Tensor plain = flags <= TR_WRAPPED ? tensor : tensor.resolve_conj().resolve_neg();
     uint64_t value[2] = {0, 0};
-    std::memcpy(value, impl.data(), impl.dtype().itemsize());
+    std::memcpy(value, plain.const_data_ptr(), impl.dtype().itemsize());
     scalars.push_back(value[0]);
     scalars.push_back(value[1]);
   } else if (foreign == nullptr) {

@@ -29,7 +29,7 @@ class Key {
   c10::DeviceIndex device = -1;
   int device_kind = 0;
   Generator* generator = nullptr;
-  const at::Tensor* foreign = nullptr; // a tensor that cannot take part: not remote, and not a 0-dim CPU tensor that is only read
+  const at::Tensor* foreign = nullptr; // a tensor that cannot take part: not remote, and not a 0-dim CPU tensor that is only read (in a list there are none)
 
  private:
   void clear();

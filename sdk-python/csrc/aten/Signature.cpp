@@ -16,9 +16,12 @@ tr_arg tensor_argument(const at::Tensor& tensor) {
     return arg;
   }
   const c10::TensorImpl& impl = *tensor.unsafeGetTensorImpl();
-  const auto flags = static_cast<uint8_t>(
-      (impl.is_wrapped_number() ? TR_WRAPPED : 0) | (tensor.is_conj() ? TR_CONJ : 0) | (tensor.is_neg() ? TR_NEG : 0));
-  arg.kind = tensor.device().is_privateuseone() ? TR_TENSOR : TR_CPU_SCALAR;
+  const bool is_remote = tensor.device().is_privateuseone();
+  auto flags = static_cast<uint8_t>(impl.is_wrapped_number() ? TR_WRAPPED : 0);
+  if (is_remote) { // a CPU scalar travels as its value
+    flags |= static_cast<uint8_t>((tensor.is_conj() ? TR_CONJ : 0) | (tensor.is_neg() ? TR_NEG : 0));
+  }
+  arg.kind = is_remote ? TR_TENSOR : TR_CPU_SCALAR;
   arg.tensor = meta_of(tensor.scalar_type(), impl.sizes(), impl.strides(), flags);
   return arg;
 }

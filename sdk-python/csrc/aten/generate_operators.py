@@ -18,7 +18,7 @@ WHOLE = [
 ]
 
 
-def main():
+def text():
     if torch.version.cuda is None:
         raise SystemExit("this PyTorch has no CUDA kernels to list; install the CUDA build of the same version")
     names = set(WHOLE)
@@ -27,10 +27,13 @@ def main():
             torch._C._dispatch_has_kernel_for_dispatch_key(name, key) for key in ("CPU", "CUDA")
         ):
             names.add(name.removeprefix("aten::"))
-    out = pathlib.Path(__file__).with_name("Operators.generated.inc")
     lines = [f"// Written by generate_operators.py from torch {torch.__version__}. {len(names)} operators."]
     lines += [f'"{name}",' for name in sorted(names)]
-    out.write_text("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    pathlib.Path(__file__).with_name("Operators.generated.inc").write_text(text())
 
 
 if __name__ == "__main__":

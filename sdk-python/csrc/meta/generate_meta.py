@@ -84,7 +84,7 @@ def rows():
                 )
 
 
-def main():
+def text():
     table = list(rows())
     lines = [
         f"// Written by generate_meta.py from torch {torch.__version__}. {len(table)} operators.",
@@ -122,8 +122,11 @@ def main():
         "",
         "} // namespace remote",
     ]
-    pathlib.Path(__file__).with_name("MetaTable.generated.cpp").write_text("\n".join(lines) + "\n")
-    print(len(table), "meta functions")
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    pathlib.Path(__file__).with_name("MetaTable.generated.cpp").write_text(text())
 
 
 if __name__ == "__main__":
