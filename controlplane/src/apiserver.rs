@@ -32,15 +32,16 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use http::HeaderMap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use torch_remote_api::Kind;
-use torch_remote_api::status::Status;
+use torch_remote_api::status::{Reason, Status};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
-use crate::auth::{self, Keys};
+use crate::auth::{self, Caller, Keys};
 use crate::store::Objects;
 use crate::store::watch_cache::WatchCache;
 use crate::telemetry;
@@ -172,6 +173,7 @@ impl Drop for Watcher {
 async fn authenticate(State(server): State<Server>, mut request: Request, next: Next) -> Result<Response, Failure> {
     match auth::authenticate(server.keys(), request.headers()).await {
         Ok(caller) => {
+            refuse_impersonation(&caller, request.headers())?;
             tracing::Span::current().record("user", &caller.name);
             request.extensions_mut().insert(caller);
             Ok(next.run(request).await)
@@ -182,6 +184,23 @@ async fn authenticate(State(server): State<Server>, mut request: Request, next: 
             Err(Failure::unauthorized(&refused))
         }
     }
+}
+
+/// Nobody may act as another yet. To leave the headers unread would do as the caller what was to be tried as someone else.
+fn refuse_impersonation(caller: &Caller, headers: &HeaderMap) -> Result<(), Failure> {
+    let Some(header) = headers.keys().find(|name| name.as_str().starts_with("impersonate-")) else { return Ok(()) };
+    let whom = headers.get(header).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let resource = match header.as_str() {
+        "impersonate-group" => "groups",
+        "impersonate-uid" => "uids",
+        "impersonate-user" => "users",
+        _ => "userextras",
+    };
+    let message = format!(
+        "{resource} {whom:?} is forbidden: User {:?} cannot impersonate resource {resource:?} in API group \"\" at the cluster scope",
+        caller.name
+    );
+    Err(Status::failure(Reason::Forbidden, message).into())
 }
 
 /// Bounds on how many and how long.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Key, Objects, Preconditions, Query, Resource};
+use super::{Error, Key, Object, Objects, Preconditions, Query, Resource};
 
 /// Between two looks at every namespace, in case a change was not heard of.
 const SCAN: Duration = Duration::from_secs(30);
@@ -122,10 +122,11 @@ pub async fn finish(objects: &Objects, name: &str) -> Result<(), Error> {
         return Ok(());
     }
     let mut write = objects.begin().await?;
-    // Locked before the last look: nothing can be created in a namespace that is being terminated.
-    if write.lock(&namespace).await?.is_some_and(|object| object.deleting()) {
-        write.remove(&namespace).await?;
-        write.commit().await?;
-    }
+    let Some(object) = write.lock(&namespace).await?.filter(Object::deleting) else { return Ok(()) };
+    // Ours was the last word but for finalizers of others in its metadata: with none it is gone.
+    let mut body = object.body;
+    body["spec"]["finalizers"] = json!([]);
+    write.update(&namespace, body, &Preconditions::default()).await?;
+    write.commit().await?;
     Ok(())
 }

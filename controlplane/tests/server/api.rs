@@ -684,6 +684,51 @@ async fn discovery_has_etags_and_speaks_to_old_and_new_clients() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_others_hold_is_emptied_and_stays() {
+    let api = Api::start().await;
+    let body = json!({"metadata": {"name": "vision", "finalizers": ["example.org/archive"]}});
+    created(&api, "/api/v1/namespaces", body).await;
+    let uri = "/api/v1/namespaces/vision";
+    let mut events =
+        api.watch("/api/v1/namespaces?watch=1&fieldSelector=metadata.name%3Dvision", "application/json").await;
+    api.send("DELETE", uri, json!({})).await;
+    while events.next().await.unwrap()["object"]["spec"]["finalizers"] != json!([]) {}
+    let (code, body) = api.get(uri).await;
+    assert_eq!((code, &body["status"]["phase"]), (StatusCode::OK, &json!("Terminating")));
+    let (code, body) = api.send("PATCH", uri, json!({"metadata": {"finalizers": null}})).await;
+    assert_eq!(code, StatusCode::OK, "{body}");
+    assert_eq!(api.get(uri).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn nobody_acts_as_another() {
+    let api = Api::start().await;
+    for (header, value, resource) in
+        [("impersonate-user", "bob", "users"), ("impersonate-group", "system:masters", "groups")]
+    {
+        let (code, _, status) = api.ask("GET", MACHINES, &[(header, value)], "").await;
+        assert_eq!(code, StatusCode::FORBIDDEN);
+        let words =
+            format!("{resource} \"{value}\" is forbidden: User \"admin\" cannot impersonate resource \"{resource}\"");
+        assert!(status["message"].as_str().unwrap().starts_with(&words), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn names_are_made_for_those_who_ask() {
+    let api = Api::start().await;
+    let mut body = machine("");
+    body["metadata"] = json!({"generateName": "box-"});
+    let mut names = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        let name = created(&api, MACHINES, body.clone()).await["metadata"]["name"].as_str().unwrap().to_owned();
+        assert!(name.len() == 9 && name.starts_with("box-"), "{name}");
+        names.insert(name);
+    }
+    assert_eq!(names.len(), 20);
+}
+
+#[tokio::test]
 async fn a_namespace_goes_with_all_that_is_in_it() {
     let api = Api::start().await;
     let body = json!({"metadata": {"name": "vision"}});
