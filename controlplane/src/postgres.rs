@@ -10,12 +10,14 @@ mod error;
 mod scratch;
 
 use std::fs;
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
 use sqlx::postgres::PgConnectOptions;
 
 pub use account::Account;
@@ -28,6 +30,8 @@ const SOCKET_PATH_BYTES: usize = 107;
 /// Name of the socket inside its directory: Postgres derives it from the port.
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
 
+/// Longest wait for a connection of a pool.
+const ACQUIRE: Duration = Duration::from_secs(10);
 /// How long a running postmaster may take to be ready or gone.
 const DECIDE: Duration = Duration::from_secs(60);
 /// How long the processes of a killed postmaster may take to notice.
@@ -219,23 +223,26 @@ impl Postgres {
         }
     }
 
-    /// A 0700 directory whose socket path is short enough: beside the data, else in a temporary one.
+    /// A 0700 directory whose socket path is short enough: beside the data, else one in `/tmp` whose name follows from the data's.
     fn make_socket_dir(&self, dir: &Path) -> Result<PathBuf, Error> {
         let beside = dir.join("socket");
-        let plain =
-            beside.as_os_str().as_encoded_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"/._-+@".contains(b));
-        if beside.exists() {
-            // Left by a postmaster that was killed: its lock names a process that is another's, or a zombie's, by now.
-            fs::remove_dir_all(&beside).map_err(|source| Error::Directory { path: beside.clone(), source })?;
-        }
-        let path = if plain && beside.as_os_str().len() + 1 + SOCKET_NAME.len() <= SOCKET_PATH_BYTES {
-            make_dir(&beside, 0o700)?;
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+@".contains(byte);
+        let fits = beside.as_os_str().len() + 1 + SOCKET_NAME.len() <= SOCKET_PATH_BYTES;
+        let path = if fits && beside.as_os_str().as_encoded_bytes().iter().all(plain) {
             beside
         } else {
-            let path = Path::new("/tmp").join(format!("torch-remote-{}", uuid::Uuid::new_v4().simple()));
-            make_dir(&path, 0o700)?;
-            path
+            let hash = Sha256::digest(dir.as_os_str().as_encoded_bytes());
+            Path::new("/tmp").join(format!("torch-remote-{}", hex::encode(&hash[..12])))
         };
+        let failed = |source| Error::Directory { path: path.clone(), source };
+        match fs::remove_dir_all(&path) {
+            // Left by a postmaster that was killed: its lock names a process that is another's, or a zombie's, by now.
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(source) => return Err(failed(source)),
+        }
+        // Fails when someone else has made it meanwhile.
+        fs::DirBuilder::new().mode(0o700).create(&path).map_err(failed)?;
         self.give(&path)?;
         Ok(path)
     }
@@ -282,6 +289,7 @@ fn connect_options(socket_dir: &Path) -> PgConnectOptions {
 async fn pool(options: PgConnectOptions, connections: u32) -> Result<sqlx::PgPool, Error> {
     crate::store::pool::options()
         .max_connections(connections)
+        .acquire_timeout(ACQUIRE)
         .connect_with(options)
         .await
         .map_err(|source| Error::Connect { source })
@@ -298,7 +306,7 @@ fn existing_major(data: &Path) -> Result<Option<u32>, Error> {
     let path = data.join("PG_VERSION");
     match fs::read_to_string(&path) {
         Ok(text) => Ok(text.trim().parse().ok()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::Directory { path, source }),
     }
 }
@@ -324,6 +332,8 @@ fn run(what: &'static str, mut command: Command) -> Result<(), Error> {
     let output = tempfile::tempfile().map_err(spawn_failed)?;
     let stdout = output.try_clone().map_err(spawn_failed)?;
     let stderr = output.try_clone().map_err(spawn_failed)?;
+    // Of a group of its own: Ctrl-C at our terminal is for us, and we end Postgres in our order.
+    command.process_group(0);
     let status = command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).status().map_err(spawn_failed)?;
     if status.success() {
         return Ok(());

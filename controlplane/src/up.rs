@@ -60,9 +60,6 @@ pub enum Error {
     /// The embedded Postgres.
     #[error(transparent)]
     Postgres(postgres::Error),
-    /// The embedded Postgres ended while it was in use.
-    #[error("the embedded Postgres ended by itself")]
-    PostgresEnded,
     /// The control plane.
     #[error(transparent)]
     Serve(serve::Error),
@@ -74,7 +71,6 @@ impl Explain for Error {
             Self::NoHome | Self::Directory { .. } => "DataDirectoryNotWritable",
             Self::Running { .. } => "AlreadyRunning",
             Self::Postgres(error) => error.reason(),
-            Self::PostgresEnded => "PostgresFailed",
             Self::Serve(error) => error.reason(),
         }
     }
@@ -87,9 +83,6 @@ impl Explain for Error {
                 path.join("kubeconfig").display()
             ),
             Self::Postgres(error) => error.fix(),
-            Self::PostgresEnded => {
-                "Its log lies in the data directory, in postgres/log. Start again: the data is kept.".into()
-            }
             Self::Serve(error) => error.fix(),
         }
     }
@@ -107,13 +100,17 @@ pub async fn run(args: UpArgs, out: &mut (dyn Write + Send), stop: CancellationT
     let kubeconfig = std::path::absolute(&kubeconfig).unwrap_or(kubeconfig);
     kubeconfig::refuse_foreign(&kubeconfig).map_err(serve::Error::Kubeconfig).map_err(Error::Serve)?;
     let telemetry = Telemetry::start(&args.telemetry).map_err(serve::Error::Telemetry).map_err(Error::Serve)?;
+    if let Some(file) = &args.ready_file {
+        // One that a killed process left says nothing of this one.
+        remove(file)?;
+    }
     let mut screen = Screen { out };
     screen.line(format_args!("torch-remote {}", env!("CARGO_PKG_VERSION")));
     screen.line(format_args!("  data      {}", dir.path().display()));
     let listener = listen(&dir, args.listen).await?;
-    let postgres = start_postgres(&args, &dir, &mut screen).await?;
+    let mut postgres = start_postgres(&args, &dir, &mut screen).await?;
     let run = Run { args: &args, dir: &dir, kubeconfig: &kubeconfig, telemetry: &telemetry, began };
-    let ended = run.until(&postgres, listener, &mut screen, &stop).await;
+    let ended = run.until(&mut postgres, listener, &mut screen, &stop).await;
     let stopped = tokio::task::spawn_blocking(move || postgres.stop()).await.expect("stopping Postgres does not panic");
     telemetry.shutdown();
     if let (Some(file), Ok(())) = (&args.ready_file, &ended) {
@@ -137,7 +134,7 @@ impl Run<'_> {
     /// Everything between the start of Postgres and its stop.
     async fn until(
         &self,
-        postgres: &Postgres,
+        postgres: &mut Postgres,
         listener: TcpListener,
         screen: &mut Screen<'_>,
         stop: &CancellationToken,
@@ -163,17 +160,29 @@ impl Run<'_> {
         };
         let ready = self.announce(&control_plane, address, screen).await;
         let ended = match ready {
-            Ok(()) => {
-                tokio::select! {
-                    () = stop.cancelled() => Ok(()),
-                    () = ended(postgres) => Err(Error::PostgresEnded),
-                }
-            }
+            Ok(()) => self.keep_postgres(postgres, screen, stop).await,
             Err(error) => Err(error),
         };
         screen.line(format_args!("Stopping"));
         control_plane.stop_with_agents().await;
         ended
+    }
+
+    /// Starts Postgres again when it ends by itself (killed for want of memory, say), until `stop`.
+    async fn keep_postgres(
+        &self,
+        postgres: &mut Postgres,
+        screen: &mut Screen<'_>,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = ended(postgres) => {}
+            }
+            tracing::error!("the embedded Postgres ended by itself; starting it again");
+            *postgres = start_postgres(self.args, self.dir, screen).await?;
+        }
     }
 
     async fn announce(

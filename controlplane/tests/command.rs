@@ -9,5 +9,9 @@ mod explained;
 mod golden;
 #[path = "command/harness.rs"]
 mod harness;
+#[path = "command/serve.rs"]
+mod serve;
+#[path = "command/trace.rs"]
+mod trace;
 #[path = "command/up.rs"]
 mod up;

@@ -41,7 +41,6 @@ fn every_failure_of_a_start_says_what_why_and_what_to_do() {
         up::Error::Directory { path: path(), source: denied() }.into(),
         up::Error::Running { path: path(), pid: "7".into(), address: "127.0.0.1:7443".into() }.into(),
         up::Error::Running { path: path(), pid: "7".into(), address: String::new() }.into(),
-        up::Error::PostgresEnded.into(),
     ];
     let mut text = String::new();
     for error in &errors {

@@ -153,6 +153,15 @@ impl Drop for Up {
     }
 }
 
+/// Waits until it is so.
+pub fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(start.elapsed() < DEADLINE, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// Processes with the folder on their command line.
 pub fn processes_of(folder: &Path) -> Vec<u32> {
     let folder = folder.to_str().unwrap();

@@ -5,8 +5,11 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Stdio;
 
-use crate::harness::{PROGRAM, Said, Up, command, folder, processes_of, run};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::{PROGRAM, Said, Up, command, eventually, folder, processes_of, run};
 
 const MANIFEST: &str = "manifests/examples/local-cpu.yaml";
 
@@ -59,6 +62,37 @@ fn after_a_crash_it_adopts_its_postgres_and_ends_it_in_the_end() {
     assert!(log.contains("postgres") && log.contains("was running"), "{log}");
     assert_eq!(uid(&second), machine);
     assert!(second.terminate().success());
+    assert_eq!(processes_of(dir.path()), [] as [u32; 0]);
+}
+
+#[test]
+fn a_postgres_that_was_killed_is_started_again_and_the_api_goes_on() {
+    let dir = folder();
+    let up = Up::start(dir.path());
+    assert_eq!(up.torch_remote(&["apply", "-f", MANIFEST]).code, 0);
+    let machine = uid(&up);
+    let file = dir.path().join("data/postgres/data/postmaster.pid");
+    let pid: i32 = fs::read_to_string(file).unwrap().lines().next().unwrap().parse().unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    eventually("the API answers again", || {
+        let again = fs::read_to_string(&up.log).unwrap().matches("postgres  ").count() == 2;
+        again && up.torch_remote(&["get", "machine", "local-cpu"]).code == 0
+    });
+    assert_eq!(uid(&up), machine);
+    assert!(up.terminate().success());
+    assert_eq!(processes_of(dir.path()), [] as [u32; 0]);
+}
+
+#[test]
+fn a_signal_during_the_start_leaves_nothing_running() {
+    let dir = folder();
+    let mut up = command(PROGRAM, dir.path());
+    let data = dir.path().join("data");
+    up.arg("up").arg("--data-dir").arg(&data).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = up.spawn().unwrap();
+    eventually("it has begun", || data.join("lock").exists());
+    kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), Signal::TERM).unwrap();
+    child.wait().unwrap();
     assert_eq!(processes_of(dir.path()), [] as [u32; 0]);
 }
 
@@ -159,14 +193,4 @@ fn a_user_without_rights_runs_it_all_under_its_own_name() {
     assert_eq!(up.kubectl(&["apply", "-f", MANIFEST]).code, 0);
     assert!(up.terminate().success());
     assert_eq!(processes_of(dir.path()), [] as [u32; 0]);
-}
-
-#[test]
-fn serve_without_a_key_file_says_how_to_make_one() {
-    let dir = folder();
-    let mut serve = command(PROGRAM, dir.path());
-    serve.args(["serve", "--database-url", "postgres://localhost:1/x"]);
-    let said = run(serve);
-    assert_eq!(said.code, 1);
-    assert!(said.err.starts_with("error: NoKeyFile: ") && said.err.contains("openssl rand -hex 32"), "{}", said.err);
 }

@@ -1,0 +1,95 @@
+//! `serve`: replicas over one database of the operator's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use torch_remote::postgres::{Postgres, Settings};
+
+use crate::harness::{PROGRAM, Said, command, eventually, folder, run};
+
+struct Replica {
+    child: Child,
+    kubeconfig: PathBuf,
+}
+
+impl Replica {
+    fn start(dir: &Path, database: &str, name: &str) -> Self {
+        let kubeconfig = dir.join(format!("{name}.kubeconfig"));
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut serve = command(PROGRAM, dir);
+        serve.args(["serve", "--replica", name, "--listen", &format!("127.0.0.1:{port}"), "--log-format", "json"]);
+        serve.arg("--key-file").arg(dir.join("key")).arg("--admin-kubeconfig").arg(&kubeconfig);
+        serve.arg("--state-dir").arg(dir.join(name)).env("DATABASE_URL", database);
+        let log = fs::File::create(dir.join(format!("{name}.log"))).unwrap();
+        let mut child = serve.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        eventually("the replica serves", || {
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "{}", fs::read_to_string(dir.join(format!("{name}.log"))).unwrap());
+            kubeconfig.exists()
+        });
+        Self { child, kubeconfig }
+    }
+
+    fn client(&self, dir: &Path, arguments: &[&str]) -> Said {
+        let mut client: Command = command(PROGRAM, dir);
+        client.args(arguments).env("KUBECONFIG", &self.kubeconfig);
+        run(client)
+    }
+
+    fn end(mut self) {
+        kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn two_replicas_share_objects_keys_and_authority() {
+    let dir = folder();
+    let settings = Settings { dir: dir.path().join("postgres"), volatile: true, ..Settings::default() };
+    let postgres = Postgres::start(&settings).unwrap();
+    let socket = dir.path().join("postgres/socket");
+    let database = format!("postgres://postgres@localhost/postgres?host={}", socket.display());
+    torch_remote::auth::Sealer::open_or_make(&dir.path().join("key")).unwrap();
+    let (first, second) = (Replica::start(dir.path(), &database, "a"), Replica::start(dir.path(), &database, "b"));
+    let said = first.client(dir.path(), &["apply", "-f", "manifests/examples/local-cpu.yaml"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let said = second.client(dir.path(), &["get", "machines", "-o", "name"]);
+    assert_eq!(said.out, "remotemachine.torchremote.dev/local-cpu\n", "{}", said.err);
+    // The token and the authority that one made are good with the other.
+    let server = |replica: &Replica| {
+        let text = fs::read_to_string(&replica.kubeconfig).unwrap();
+        text.lines().find(|line| line.contains("server:")).unwrap().to_owned()
+    };
+    let mixed = fs::read_to_string(&first.kubeconfig).unwrap().replace(&server(&first), &server(&second));
+    fs::write(&first.kubeconfig, mixed).unwrap();
+    let said = first.client(dir.path(), &["get", "ns", "default", "-o", "name"]);
+    assert_eq!(said.out, "namespace/default\n", "{}", said.err);
+    first.end();
+    second.end();
+    let log = fs::read_to_string(dir.path().join("a.log")).unwrap();
+    assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "logs are JSON: {log}");
+    postgres.stop().unwrap();
+}
+
+#[test]
+fn what_serve_cannot_do_without_is_named() {
+    let dir = folder();
+    let serve = |arguments: &[&str]| {
+        let mut serve = command(PROGRAM, dir.path());
+        serve.arg("serve").args(arguments);
+        run(serve)
+    };
+    let said = serve(&["--database-url", "postgres://localhost:1/x"]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.starts_with("error: NoKeyFile: ") && said.err.contains("openssl rand -hex 32"), "{}", said.err);
+    let key = dir.path().join("key");
+    torch_remote::auth::Sealer::open_or_make(&key).unwrap();
+    let key = key.to_str().unwrap();
+    let said = serve(&["--database-url", "postgres://127.0.0.1:1/x", "--key-file", key, "--listen", "127.0.0.1:0"]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("error: DatabaseUnreachable: "), "{}", said.err);
+    let said = serve(&["--key-file", key]);
+    assert!(said.err.contains("--database-url"), "{}", said.err);
+}
