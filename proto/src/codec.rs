@@ -287,7 +287,8 @@ fn pair(out: &mut Vec<u8>, tag: u8, integers: &[u64]) {
     }
 }
 
-fn encode_args(out: &mut Vec<u8>, args: &CallArgs) {
+/// Writes the places of a call.
+pub fn encode_args(out: &mut Vec<u8>, args: &CallArgs) {
     for (storage, offset) in &args.views {
         writer::unsigned(out, storage.0);
         writer::signed(out, *offset);

@@ -2,6 +2,7 @@
 //!
 //! Owns what is said and in which order. Leaves sockets, time and torch to the SDK and the agent. Invariant: no IO, no clock.
 
+pub mod chunk;
 pub mod client;
 pub mod codec;
 pub mod command;

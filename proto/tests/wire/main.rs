@@ -1,5 +1,6 @@
 //! The wire as others see it: golden bytes, laws of the codec, and both machines in one simulation.
 
+mod chunk;
 mod codec;
 mod golden;
 mod samples;

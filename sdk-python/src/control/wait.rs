@@ -39,7 +39,9 @@ pub(super) fn one(
         match glanced {
             Ok(Ok(result)) => return result.map_err(|error| error.raise(py)),
             Ok(Err(_)) => {
-                return Err(pyo3::exceptions::PyRuntimeError::new_err("the control path's task ended without a result"));
+                return Err(pyo3::exceptions::PyRuntimeError::new_err(
+                    "the control path's task ended without a result",
+                ));
             }
             Err(_) => {
                 if let Err(interrupt) = py.check_signals() {
