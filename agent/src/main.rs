@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use torch_remote_agent::supervise::{self, process::Program};
-use torch_remote_agent::traces;
+use torch_remote_agent::traces::Traces;
 
 /// The agent beside the GPU.
 #[derive(Debug, Parser)]
@@ -42,7 +42,6 @@ struct Supervise {
 
 fn main() -> ExitCode {
     let Verb::Supervise(arguments) = Arguments::parse().command;
-    traces::begin(&arguments.log);
     match supervise(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -61,6 +60,10 @@ fn supervise(arguments: Supervise) -> anyhow::Result<()> {
     let program = Program { path, library_path: arguments.library_path, log: arguments.log };
     // One thread: executors die with the thread that starts them, and it has little to do.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(supervise::run(config, program))?;
-    Ok(())
+    runtime.block_on(async {
+        let traces = Traces::begin(&program.log, config.otlp.as_deref())?;
+        supervise::run(config, program).await?;
+        traces.end();
+        Ok(())
+    })
 }

@@ -19,6 +19,7 @@ use crate::link::{Configuration, FromExecutor, Keys, Lease, ToExecutor};
 use crate::services::control_server::ControlServer;
 use crate::socket::{self, Listening};
 use crate::token::{KeySetError, Verifier};
+use crate::traces;
 
 pub mod control;
 mod conversation;
@@ -288,8 +289,12 @@ impl Supervisor {
                     keys: self.keys.clone(),
                     traceparent: bind.traceparent,
                 };
-                tracing::info!(slot = index, epoch = lease.epoch, lease = lease.name, "bound");
-                self.tell(index, ToExecutor::Bind(lease));
+                let span = tracing::info_span!("bind", slot = index, epoch = lease.epoch, lease = lease.name);
+                traces::continue_from(&span, &lease.traceparent);
+                span.in_scope(|| {
+                    tracing::info!(trace = lease.traceparent, "bound");
+                    self.tell(index, ToExecutor::Bind(lease));
+                });
             }
             slot::Output::Notice { reason, message, deadline } => {
                 self.tell(

@@ -15,7 +15,7 @@ use torch_remote_agent::link::{
 use torch_remote_agent::services::data_plane_server::DataPlaneServer;
 use torch_remote_agent::socket::{self, Listening};
 use torch_remote_agent::token::Verifier;
-use torch_remote_agent::traces;
+use torch_remote_agent::traces::Traces;
 use torch_remote_api::token::SlotEpoch;
 use torch_remote_proto::server::{Input, Offer};
 use torch_remote_proto::v1::Notice;
@@ -59,9 +59,21 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    traces::begin(&<Arguments as clap::Parser>::parse().log);
+    let arguments = <Arguments as clap::Parser>::parse();
+    // A bug on the executor's thread must not leave a session that hangs: the supervisor sees the process end, and the client RemoteLost.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.context("cannot make a reactor").and_then(|runtime| runtime.block_on(run()));
+    let result = runtime.context("cannot make a reactor").and_then(|runtime| {
+        runtime.block_on(async {
+            // Spans end at the supervisor: an executor has no business with a collector.
+            let _traces = Traces::begin(&arguments.log, None)?;
+            run().await
+        })
+    });
     // Not through main's end: kernels may still run on torch's threads, and the supervisor waits for this process to be gone.
     match result {
         Ok(()) => std::process::exit(0),
