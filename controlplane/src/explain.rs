@@ -15,6 +15,11 @@ pub trait Explain: Error {
     fn exit_code(&self) -> u8 {
         1
     }
+
+    /// True when nobody is there to read it.
+    fn quiet(&self) -> bool {
+        false
+    }
 }
 
 impl<'a, E: Explain + 'a> From<E> for Box<dyn Explain + 'a> {

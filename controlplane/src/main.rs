@@ -16,7 +16,9 @@ fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", render(error.as_ref()));
+            if !error.quiet() {
+                eprintln!("{}", render(error.as_ref()));
+            }
             ExitCode::from(error.exit_code())
         }
     }

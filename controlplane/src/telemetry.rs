@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use http::HeaderMap;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::{TraceContextExt, TracerProvider};
 use opentelemetry::{Context, KeyValue};
@@ -25,6 +25,8 @@ use crate::explain::Explain;
 
 /// How long the end of the process waits for spans to be sent.
 const FLUSH: Duration = Duration::from_secs(3);
+/// Bounds of the histograms of durations, seconds: from an answer out of the cache to the start of a machine in the cloud.
+const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 20.0, 60.0, 300.0];
 
 /// A failure to set telemetry up.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +104,9 @@ impl Telemetry {
         let spans = EnvFilter::new("torch_remote=info");
         let traces = tracing_opentelemetry::layer().with_tracer(tracers.tracer("torch-remote")).with_filter(spans);
         tracing_subscriber::registry().with(logs).with(traces).try_init().map_err(|_| Error::Twice)?;
-        let metrics = PrometheusBuilder::new().install_recorder().map_err(|_| Error::Twice)?;
+        let durations = Matcher::Suffix("_seconds".to_owned());
+        let metrics = PrometheusBuilder::new().set_buckets_for_metric(durations, &BUCKETS).expect("there are buckets");
+        let metrics = metrics.install_recorder().map_err(|_| Error::Twice)?;
         Ok(Self { tracers, metrics })
     }
 

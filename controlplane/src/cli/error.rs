@@ -200,6 +200,11 @@ impl Error {
 }
 
 impl Explain for Error {
+    /// Whoever read our output has read enough: `torch-remote get machines | head -1`.
+    fn quiet(&self) -> bool {
+        matches!(self, Self::Output { source } if source.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+
     fn reason(&self) -> &'static str {
         match self {
             Self::NoKubeconfig | Self::NoControlPlane { .. } => "NoControlPlane",

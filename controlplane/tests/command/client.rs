@@ -155,6 +155,27 @@ fn tables_are_those_that_kubectl_prints() {
 }
 
 #[test]
+fn a_reader_who_has_read_enough_hears_no_complaint() {
+    let dir = folder();
+    let up = Up::start(dir.path());
+    let mut get = up.client(PROGRAM, &["get", "ns"]);
+    let mut child = get.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
+
+#[test]
+fn metrics_hold_histograms_of_the_requests() {
+    let dir = folder();
+    let up = Up::start(dir.path());
+    assert_eq!(up.torch_remote(&["get", "ns"]).code, 0);
+    let metrics = up.kubectl(&["get", "--raw", "/metrics"]);
+    let bucket = "torchremote_api_request_duration_seconds_bucket";
+    assert!(metrics.out.contains(bucket) && metrics.out.contains("le=\"0.005\""), "{}", metrics.out);
+}
+
+#[test]
 fn a_watch_shows_each_change_as_it_happens() {
     use std::io::{BufRead, BufReader};
     let dir = folder();
