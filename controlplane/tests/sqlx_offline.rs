@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Column, Either, Executor, PgPool, SqlSafeStr, Statement, TypeInfo};
+use sqlx::{AssertSqlSafe, Column, ConnectOptions, Either, Executor, PgPool, SqlSafeStr, Statement, TypeInfo};
 
 const TO_DO: &str = "run `make sqlx` and commit the folder .sqlx";
 
@@ -31,8 +31,7 @@ fn saved(folder: &Path) -> BTreeMap<String, Value> {
 
 /// Lets the compiler ask the database about each statement, and takes what it was told.
 fn bless(pool: &PgPool) {
-    let options = pool.connect_options();
-    let url = format!("postgres://postgres@127.0.0.1:{}/{}", options.get_port(), options.get_database().unwrap());
+    let url = pool.connect_options().to_url_lossy().to_string();
     let fresh = tempfile::tempdir().unwrap();
     // The macros run only when the crate is compiled.
     let root = workspace().join("controlplane/src/lib.rs");

@@ -66,7 +66,13 @@ impl Failure {
         let of = |key: &Key| by_plural(key.resource.group, key.resource.plural).unwrap_or(kind);
         match &error {
             Error::NotFound { key } => Status::not_found(of(key), &key.name).into(),
-            Error::AlreadyExists { key } => Status::already_exists(of(key), &key.name).into(),
+            Error::AlreadyExists { key, deleting } => {
+                let mut status = Status::already_exists(of(key), &key.name);
+                if *deleting {
+                    status.message.insert_str(0, "object is being deleted: ");
+                }
+                status.into()
+            }
             Error::Conflict { key, .. } => Status::modified(of(key), &key.name).into(),
             Error::OtherUid { key, expected, found } => Status::other_uid(of(key), &key.name, expected, found).into(),
             Error::FinalizerAdded { key } => {

@@ -152,7 +152,7 @@ pub async fn write(objects: &Objects, happening: &Happening) -> Result<(), Error
             Err(error) => return Err(error),
         }
     }
-    Err(Error::AlreadyExists { key })
+    Err(Error::AlreadyExists { key, deleting: false })
 }
 
 /// Removes events that last happened more than an hour ago.

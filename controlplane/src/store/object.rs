@@ -22,8 +22,8 @@ const CHANGES: usize = 4096;
 pub enum Error {
     #[error("{key} not found")]
     NotFound { key: Key },
-    #[error("{key} already exists")]
-    AlreadyExists { key: Key },
+    #[error("{}{key} already exists", if *.deleting { "object is being deleted: " } else { "" })]
+    AlreadyExists { key: Key, deleting: bool },
     #[error("{key} has been modified: the caller's version is {expected}, the stored one {found}")]
     Conflict { key: Key, expected: i64, found: i64 },
     #[error("{key} is another object by now: its uid is {found}, not {expected}")]

@@ -108,8 +108,8 @@ impl Write {
     pub async fn create(&mut self, resource: Resource, mut body: Value) -> Result<Object, Error> {
         let object = Object { body: body.clone() };
         let key = Key::new(resource, object.namespace(), object.name());
-        if self.lock(&key).await?.is_some() {
-            return Err(Error::AlreadyExists { key });
+        if let Some(there) = self.lock(&key).await? {
+            return Err(Error::AlreadyExists { key, deleting: there.deleting() });
         }
         if resource.namespaced() {
             self.require_namespace(&key.namespace).await?;
@@ -290,7 +290,7 @@ impl Write {
         );
         let inserted = inserted.execute(&mut *self.transaction).await.map_err(Error::database("create an object"))?;
         if inserted.rows_affected() == 0 {
-            return Err(Error::AlreadyExists { key: key.clone() });
+            return Err(Error::AlreadyExists { key: key.clone(), deleting: false });
         }
         Ok(())
     }

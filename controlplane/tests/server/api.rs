@@ -453,6 +453,9 @@ async fn a_machine_is_deleted_when_its_finalizer_is_gone_and_deleting_twice_is_o
     assert_eq!(marked["metadata"]["generation"], 2);
     let (_, again) = api.send("DELETE", &uri, json!({})).await;
     assert_eq!(again, marked);
+    let (code, refused) = api.send("POST", MACHINES, self::machine("m1")).await;
+    let words = r#"object is being deleted: remotemachines.torchremote.dev "m1" already exists"#;
+    assert_eq!((code, &refused["message"]), (StatusCode::CONFLICT, &json!(words)));
     let (code, refused) = api
         .send("PATCH", &uri, json!({"metadata": {"finalizers": ["torchremote.dev/machine", "new.example/x"]}}))
         .await;
