@@ -93,10 +93,26 @@ fn settings(dir: &Path, agent: std::path::PathBuf) -> local::Settings {
     local::Settings { agent, data_dir: dir.join("data"), short_dir: dir.to_owned(), environment: vec![], threads: 1 }
 }
 
+/// Ends the agents of a test that failed.
+struct Ends(Local);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        // Processes are looked at without waiting, so any executor does.
+        futures::executor::block_on(async {
+            for token in self.0.list().await.unwrap_or_default() {
+                drop(self.0.terminate(&token, true).await);
+            }
+        });
+    }
+}
+
 #[tokio::test]
 async fn local_keeps_the_contract() {
     let dir = tempfile::tempdir().expect("a folder");
-    kept(Arc::new(Local::new(settings(dir.path(), program(dir.path(), "while :; do sleep 0.05; done"))))).await;
+    let local = Local::new(settings(dir.path(), program(dir.path(), "while :; do sleep 0.05; done")));
+    let _ends = Ends(local.clone());
+    kept(Arc::new(local)).await;
 }
 
 #[tokio::test]
@@ -104,6 +120,7 @@ async fn local_adopts_what_an_earlier_life_started_and_touches_nothing_else() {
     let dir = tempfile::tempdir().expect("a folder");
     let agent = program(dir.path(), "trap '' TERM; while :; do sleep 0.05; done");
     let before = Local::new(settings(dir.path(), agent.clone()));
+    let _ends = Ends(before.clone());
     before.create(&request("t-1")).await.expect("a create");
     let after = Local::new(settings(dir.path(), agent.clone()));
     let Sighting::Running(found) = after.find("t-1").await.expect("it can look") else { panic!("not adopted") };

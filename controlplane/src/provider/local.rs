@@ -30,6 +30,8 @@ const SOCKET_PATH_BYTES: usize = 107;
 const SOCKET_NAME_BYTES: usize = 9;
 /// Between two looks at a process that is to end.
 const POLL: Duration = Duration::from_millis(20);
+/// For an agent that was started to be seen.
+const SEEN: Duration = Duration::from_secs(5);
 /// Bytes of the log's end that are quoted when an agent has failed.
 const QUOTED_BYTES: usize = 600;
 
@@ -242,7 +244,13 @@ impl Provider for Local {
             };
             self.start(request).map_err(refused)?;
             // The kernel shows a command line a moment after the program has begun; an answer before it would let the next look say "absent".
+            let deadline = tokio::time::Instant::now() + SEEN;
             while self.look(&request.token)?.is_none() && !self.has_ended(&request.token) {
+                if tokio::time::Instant::now() >= deadline {
+                    let source =
+                        io::Error::new(io::ErrorKind::TimedOut, "it runs, and is not seen among the processes");
+                    return Err(Error::Unknown { provider: "Local", operation: "start an agent", source });
+                }
                 tokio::time::sleep(POLL).await;
             }
             Ok(())

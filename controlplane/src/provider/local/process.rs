@@ -1,5 +1,6 @@
 //! Agents among the processes of this machine, by what the kernel says of them.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -74,6 +75,10 @@ pub(super) fn agents(program: &Path) -> io::Result<Vec<Found>> {
             found.push(Found { token: token.to_string_lossy().into_owned(), config, pid, started });
         }
     }
+    // Between fork and exec a child of an agent looks like the agent itself; it is the younger one.
+    found.sort_by_key(|found: &Found| (found.started, found.pid));
+    let mut known = HashSet::new();
+    found.retain(|found| known.insert((found.config.clone(), found.token.clone())));
     Ok(found)
 }
 
