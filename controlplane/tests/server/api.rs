@@ -621,18 +621,55 @@ async fn a_watch_list_marks_the_end_of_the_state_and_time_is_kept() {
     assert_eq!(events.next().await, None);
 }
 
+/// A second replica over the same database.
+async fn replica(api: &Api) -> axum::Router {
+    let tail = Tail::start(api.objects.clone()).await.unwrap();
+    let parts = Parts {
+        objects: api.objects.clone(),
+        cache: tail.cache(),
+        keys: api.keys.clone(),
+        virtual_kinds: HashMap::new(),
+        metrics: None,
+        stop: api.stop.clone(),
+    };
+    tokio::spawn(tail.run(api.stop.clone()));
+    Server::new(parts).router()
+}
+
 #[tokio::test]
 async fn a_watch_from_forgotten_history_is_told_to_list_again() {
-    let api = Api::start().await;
+    let mut api = Api::start().await;
     let first = created(&api, MACHINES, machine("a")).await;
     created(&api, MACHINES, machine("b")).await;
+    let uri = format!("{MACHINES}?watch=1&resourceVersion={}", first["metadata"]["resourceVersion"].as_str().unwrap());
+    // One that starts now has no memory of it, but the log has.
+    api.router = replica(&api).await;
+    let mut events = api.watch(&uri, "application/json").await;
+    assert_eq!(events.next().await.unwrap()["object"]["metadata"]["name"], "b");
     log::compact_beyond(&api.objects, 0.0, 0).await.unwrap();
-    // A replica that starts now has no memory of it either.
-    let later = Tail::start(api.objects.clone()).await.unwrap();
-    let at = first["metadata"]["resourceVersion"].as_str().unwrap();
-    let resource = torch_remote::store::Resource::MACHINES;
-    let refused = later.cache().resume(&api.objects, resource, at.parse().unwrap()).await;
-    assert!(matches!(refused, Err(torch_remote::store::Error::Expired { .. })));
+    api.router = replica(&api).await;
+    let mut events = api.watch(&uri, "application/json").await;
+    let event = events.next().await.unwrap();
+    assert_eq!(
+        (&event["type"], &event["object"]["reason"], &event["object"]["code"]),
+        (&json!("ERROR"), &json!("Expired"), &json!(410))
+    );
+    assert_eq!(events.next().await, None);
+}
+
+#[tokio::test]
+async fn what_one_replica_wrote_the_other_s_watch_begins_with() {
+    let mut api = Api::start().await;
+    let (one, other) = (api.router.clone(), replica(&api).await);
+    for n in 0..20 {
+        api.router = one.clone();
+        created(&api, MACHINES, machine(&format!("m{n}"))).await;
+        api.router = other.clone();
+        let mut events = api.watch(&format!("{MACHINES}?watch=1"), "application/json").await;
+        for _ in 0..=n {
+            assert_eq!(events.next().await.unwrap()["type"], "ADDED");
+        }
+    }
 }
 
 #[tokio::test]

@@ -285,3 +285,29 @@ async fn bad_input_is_named_and_nothing_is_done() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_example_can_be_applied_as_it_is() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/examples");
+    let examples: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(!examples.is_empty());
+    with_each_kubectl(async |_, kubectl| {
+        for example in &examples {
+            let file = example.to_str().unwrap();
+            let documents =
+                std::fs::read_to_string(example).unwrap().lines().filter(|line| line.starts_with("kind:")).count();
+            let applied = kubectl.ok(&["apply", "-f", file]).await;
+            assert_eq!(applied.lines().count(), documents, "{file}: {applied}");
+            let again = kubectl.ok(&["apply", "-f", file]).await;
+            assert!(again.lines().all(|line| line.ends_with("unchanged")), "{file}: {again}");
+            assert_eq!(kubectl.ok(&["diff", "-f", file]).await, "", "{file}");
+            // So that two examples may use one name.
+            kubectl.ok(&["delete", "-f", file, "--wait=false"]).await;
+            for line in applied.lines().filter(|line| line.starts_with("remotemachine")) {
+                let machine = line.split_whitespace().next().unwrap();
+                kubectl.ok(&["patch", machine, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]).await;
+            }
+        }
+    })
+    .await;
+}
