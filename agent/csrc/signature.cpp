@@ -144,7 +144,7 @@ void Signature::take_argument(uint32_t position, const trb_arg& arg, const c10::
     case kCpuScalar: {
       if (kind != c10::TypeKind::TensorType || writes(declared)) break;
       trb_meta meta = arg.tensor;
-      meta.flags = 0, meta.ndim = 0;
+      meta.flags &= 1, meta.ndim = 0;
       scalars.push_back({place, Meta(meta)});
       return;
     }
@@ -194,6 +194,7 @@ void Signature::fill(const trb_call& call, std::vector<c10::IValue>& stack, std:
   for (size_t i = 0; i < scalars.size(); i++) {
     auto value = at::empty({}, at::TensorOptions().dtype(scalars[i].meta.dtype));
     std::memcpy(value.mutable_data_ptr(), call.scalars + 16 * i, static_cast<size_t>(scalars[i].meta.item));
+    if (scalars[i].meta.flags & 1) value.unsafeGetTensorImpl()->set_wrapped_number(true);
     stack[scalars[i].place.argument] = std::move(value);
   }
   const double* next = call.floats;

@@ -61,6 +61,15 @@ pub enum Error {
     /// The key set.
     #[error("the agent's configuration has no usable keys")]
     Keys(#[source] KeySetError),
+    /// No executor to start.
+    #[error("there is no executor at {}: install torch-remote-executor beside the agent, or name it with --executor", path.display())]
+    Executor {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A socket.
     #[error("the agent cannot open its sockets")]
     Socket(#[source] socket::Error),
@@ -167,6 +176,7 @@ pub fn read_config(path: &Path, token: &str) -> Result<AgentConfig, Error> {
 /// [`Error`]: it cannot start.
 pub async fn run(config: AgentConfig, program: Program) -> Result<(), Error> {
     let system = |what| move |source| Error::System { what, source };
+    std::fs::metadata(&program.path).map_err(|source| Error::Executor { path: program.path.clone(), source })?;
     let keys = Keys { jwks: config.jwks.clone(), issuer: config.issuer.clone() };
     let verifier = Verifier::new(&keys.jwks, &keys.issuer, &config.machine_uid).map_err(Error::Keys)?;
     let verifier = Arc::new(RwLock::new(verifier));

@@ -49,6 +49,9 @@ pub struct View {
     pub meta: TensorMeta,
 }
 
+/// Bit of a [`Arg::CpuScalar`]'s dtype: the scalar is a wrapped Python number (takes no part in type promotion).
+pub const WRAPPED_SCALAR: u8 = 0x80;
+
 /// One argument of a signature. `Float`, `Complex`, `Tensor` and `CpuScalar` are places filled by each call, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Arg {
@@ -56,7 +59,7 @@ pub enum Arg {
     None,
     /// Takes the next (storage, offset).
     Tensor(TensorMeta),
-    /// A 0-dim CPU tensor of this dtype; takes the next 16 bytes of scalars.
+    /// A 0-dim CPU tensor of this dtype, with [`WRAPPED_SCALAR`] where it is one; takes the next 16 bytes of scalars.
     CpuScalar(u8),
     /// Integer, dtype, layout or memory format.
     Int(i64),

@@ -2,7 +2,9 @@
 
 use std::ffi::CStr;
 
-use torch_remote_proto::command::{Arg, CallArgs, Output, Resized, Signature, StorageId, TensorMeta};
+use torch_remote_proto::command::{
+    Arg, CallArgs, Output, Resized, Signature, StorageId, TensorMeta, WRAPPED, WRAPPED_SCALAR,
+};
 
 use crate::failure::Failure;
 use crate::raw;
@@ -55,6 +57,7 @@ unsafe fn arg(raw: &raw::Arg) -> Result<Arg, Failure> {
         Ok(match raw.kind {
             0 => Arg::None,
             1 => Arg::Tensor(meta(&raw.tensor)),
+            2 if raw.tensor.flags & WRAPPED != 0 => Arg::CpuScalar(raw.tensor.dtype | WRAPPED_SCALAR),
             2 => Arg::CpuScalar(raw.tensor.dtype),
             3 => Arg::Int(raw.i),
             4 => Arg::Bool(raw.i != 0),

@@ -3,7 +3,6 @@
 //! Loads torch, says Ready, waits for a lease, then accepts on the slot's socket. Threads: this one for IO, one for commands, torch's own for kernels.
 
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +57,7 @@ struct Arguments {
     log: String,
 }
 
-fn main() -> ExitCode {
+fn main() -> ! {
     let arguments = <Arguments as clap::Parser>::parse();
     // A bug on the executor's thread must not leave a session that hangs: the supervisor sees the process end, and the client RemoteLost.
     let report = std::panic::take_hook();
@@ -74,14 +73,15 @@ fn main() -> ExitCode {
             run().await
         })
     });
-    // Not through main's end: kernels may still run on torch's threads, and the supervisor waits for this process to be gone.
-    match result {
-        Ok(()) => std::process::exit(0),
+    let code = match result {
+        Ok(()) => 0,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the executor ends");
-            std::process::exit(1)
+            1
         }
-    }
+    };
+    // SAFETY: ends the process at once. Not through main's end: kernels may still run on torch's threads while its destructors take their memory away.
+    unsafe { libc::_exit(code) }
 }
 
 async fn run() -> anyhow::Result<()> {

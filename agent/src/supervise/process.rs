@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use tokio::net::UnixStream;
@@ -43,6 +44,8 @@ pub enum Event {
     Reaped(String),
 }
 
+/// For an executor whose link is closed to end by itself.
+const ENDING: Duration = Duration::from_millis(200);
 /// Messages that may wait for an executor: it reads them at once, or is about to die.
 const WAITING: usize = 64;
 
@@ -97,9 +100,15 @@ impl Process {
                     }
                 }
             }
-            // Without a link it serves no purpose.
-            kill(group);
-            let status = match child.wait().await {
+            // Without a link it serves no purpose. It is ending by itself, or must be made to.
+            let waited = match tokio::time::timeout(ENDING, child.wait()).await {
+                Ok(waited) => waited,
+                Err(_) => {
+                    kill(group);
+                    child.wait().await
+                }
+            };
+            let status = match waited {
                 Ok(status) => status.to_string(),
                 Err(error) => format!("its end is unknown: {error}"),
             };

@@ -1,5 +1,7 @@
 //! Mirrors of `boxed.h`, and the conversion of signatures to them.
 
+use torch_remote_proto::command::{WRAPPED, WRAPPED_SCALAR};
+
 use super::*;
 
 pub const FATAL: c_int = 100;
@@ -252,7 +254,10 @@ fn raw_arg(arg: &Arg, lists: &mut Vec<Vec<RawArg>>, bools: &mut Vec<Vec<u8>>) ->
     match arg {
         Arg::None => plain(0),
         Arg::Tensor(meta) => RawArg { tensor: Meta::of(meta), ..plain(1) },
-        Arg::CpuScalar(dtype) => RawArg { tensor: Meta { dtype: *dtype, ..NO_META }, ..plain(2) },
+        Arg::CpuScalar(dtype) => {
+            let flags = if dtype & WRAPPED_SCALAR != 0 { WRAPPED } else { 0 };
+            RawArg { tensor: Meta { dtype: dtype & !WRAPPED_SCALAR, flags, ..NO_META }, ..plain(2) }
+        }
         Arg::Int(value) => RawArg { i: *value, ..plain(3) },
         Arg::Bool(value) => RawArg { i: i64::from(*value), ..plain(4) },
         Arg::Float => plain(5),

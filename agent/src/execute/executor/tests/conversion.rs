@@ -11,6 +11,8 @@ enum Given {
     Scalar(f64),
     Complex(f64, f64),
     CpuScalar(f32),
+    /// A Python number as PyTorch wraps it: double, and without a say in the result's dtype.
+    Wrapped(f64),
     List(Vec<Given>),
     As(Arg),
 }
@@ -78,6 +80,12 @@ fn give(client: &mut Client, given: Given, args: &mut CallArgs) -> Arg {
             args.scalars.push(bytes);
             Arg::CpuScalar(6)
         }
+        Given::Wrapped(value) => {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&value.to_le_bytes());
+            args.scalars.push(bytes);
+            Arg::CpuScalar(7 | torch_remote_proto::command::WRAPPED_SCALAR)
+        }
         Given::List(items) => Arg::List(items.into_iter().map(|item| give(client, item, args)).collect()),
         As(arg) => arg,
     }
@@ -114,6 +122,8 @@ fn each_kind_of_argument_arrives() {
     check("add.Tensor", vec![t(&a), t(&b), Given::Scalar(2.5)], &[&a + &b * 2.5]);
     check("add.Tensor", vec![t(&a), t(&b), As(Arg::Int(3))], &[&a + &b * 3.]);
     check("add.Tensor", vec![t(&a), Given::CpuScalar(1.5), As(Arg::Int(1))], &[&a + 1.5]);
+    let number = Tensor::from(2f32);
+    check("mul.Tensor", vec![t(&number), Given::Wrapped(1.5)], &[Tensor::from(3f32)]);
     check("add.Scalar", vec![t(&a), As(Arg::Bool(true)), As(Arg::Int(1))], &[&a + 1.]);
     check("mul.Tensor", vec![t(&a.transpose(0, 1)), t(&b.transpose(0, 1))], &[(&a * &b).transpose(0, 1)]);
     check("cat", vec![Given::List(vec![t(&a), t(&b), t(&a)]), As(Arg::Int(1))], &[Tensor::cat(&[&a, &b, &a], 1)]);
