@@ -19,8 +19,8 @@ const NAME: &str = "torch-remote";
 pub struct Kubeconfig {
     /// `https://host:port`.
     pub server: String,
-    /// Certificate authority, PEM.
-    pub authority: String,
+    /// Certificate authority, PEM; none where the system's are right.
+    pub authority: Option<String>,
     /// File that holds the user's token; absolute.
     pub token_file: PathBuf,
 }
@@ -75,14 +75,15 @@ impl Kubeconfig {
     }
 
     fn render(&self) -> String {
+        let mut cluster = json!({"server": self.server});
+        if let Some(authority) = &self.authority {
+            cluster["certificate-authority-data"] = json!(STANDARD.encode(authority));
+        }
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": NAME,
-            "clusters": [{"name": NAME, "cluster": {
-                "server": self.server,
-                "certificate-authority-data": STANDARD.encode(&self.authority),
-            }}],
+            "clusters": [{"name": NAME, "cluster": cluster}],
             "users": [{"name": NAME, "user": {"tokenFile": self.token_file}}],
             "contexts": [{"name": NAME, "context": {"cluster": NAME, "user": NAME, "namespace": "default"}}],
         });
@@ -129,7 +130,7 @@ mod tests {
     fn example() -> Kubeconfig {
         Kubeconfig {
             server: "https://127.0.0.1:6443".into(),
-            authority: "PEM".into(),
+            authority: Some("PEM".into()),
             token_file: "/data/admin.token".into(),
         }
     }
@@ -143,6 +144,7 @@ mod tests {
         assert_eq!(read.current_context.as_deref(), Some("torch-remote"));
         let cluster = read.clusters[0].cluster.as_ref().expect("a cluster");
         assert_eq!(cluster.server.as_deref(), Some("https://127.0.0.1:6443"));
+        assert_eq!(cluster.certificate_authority_data.as_deref(), Some("UEVN"));
         let user = read.auth_infos[0].auth_info.as_ref().expect("a user");
         assert_eq!(user.token_file.as_deref(), Some("/data/admin.token"));
         let mode = std::fs::metadata(&path).expect("it is there").permissions().mode() & 0o777;

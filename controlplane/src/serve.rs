@@ -235,8 +235,7 @@ impl ControlPlane {
     pub fn keep_admin(&self, server: String, path: &Path, token: &Path) -> Result<(), Error> {
         let file = TokenFile::new(self.keys.clone(), "admin", &[ADMINISTRATORS], token.to_owned());
         file.write()?;
-        let authority = self.authority.clone().unwrap_or_default();
-        let kubeconfig = Kubeconfig { server, authority, token_file: token.to_owned() };
+        let kubeconfig = Kubeconfig { server, authority: self.authority.clone(), token_file: token.to_owned() };
         kubeconfig.write(path).map_err(Error::Kubeconfig)?;
         self.background.run(|stop| file.keep(stop));
         Ok(())

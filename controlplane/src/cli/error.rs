@@ -172,6 +172,16 @@ pub enum Error {
         /// How it was last seen.
         state: Option<String>,
     },
+    /// What is waited for cannot come.
+    #[error("{object} will not reach {what}: {why}")]
+    Hopeless {
+        /// Condition.
+        what: String,
+        /// The object.
+        object: String,
+        /// Its condition Failed.
+        why: String,
+    },
     /// Standard output is gone.
     #[error("cannot write the output")]
     Output {
@@ -222,6 +232,7 @@ impl Explain for Error {
             Self::Interrupted { .. } => "PartlyApplied",
             Self::Usage { .. } => "InvalidArguments",
             Self::TimedOut { .. } => "TimedOut",
+            Self::Hopeless { .. } => "Failed",
             Self::Output { .. } => "CannotWrite",
         }
     }
@@ -250,6 +261,9 @@ impl Explain for Error {
             Self::Namespace { .. } => "Nothing was written. Leave out --namespace, or change the document.".into(),
             Self::Interrupted { .. } => "Apply again when the reason is gone: what is as it should be stays unchanged.".into(),
             Self::Usage { example, .. } => format!("Example: {example}"),
+            Self::Hopeless { object, .. } => {
+                format!("Change its spec and apply it, or delete it; `kubectl describe {object}` shows what happened.")
+            }
             Self::TimedOut { .. } => "Wait longer with --timeout, or look at its events with `kubectl describe`.".into(),
         }
     }

@@ -23,6 +23,8 @@ Examples:
   torch-remote wait lease/mine --for=condition=Bound=True
   torch-remote wait machine/trainer --for=delete";
 
+/// The condition of an object that will not become ready until its spec is changed.
+const FAILED: &str = "Failed";
 /// Between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(3);
 /// Between two attempts when the connection is lost on the way.
@@ -82,16 +84,14 @@ impl Goal {
         match (self, object) {
             (Self::Gone, object) => object.is_none(),
             (Self::Condition { .. }, None) => false,
-            (Self::Condition { kind, status }, Some(object)) => {
-                // What was said about an older spec is no answer.
-                let generation = object["metadata"]["generation"].as_i64();
-                let current =
-                    |found: &Value| found["observedGeneration"].as_i64().is_none_or(|seen| Some(seen) >= generation);
-                condition(object, kind).is_some_and(|found| {
-                    current(found) && found["status"].as_str().is_some_and(|have| have.eq_ignore_ascii_case(status))
-                })
-            }
+            (Self::Condition { kind, status }, Some(object)) => holds(object, kind, status),
         }
+    }
+
+    /// Why the goal is out of reach: the object has failed for good, and that is not what is waited for.
+    fn hopeless(&self, object: &Value) -> Option<String> {
+        let waits = matches!(self, Self::Condition { kind, .. } if !kind.eq_ignore_ascii_case(FAILED));
+        (waits && holds(object, FAILED, "True")).then(|| describe(condition(object, FAILED), FAILED))
     }
 
     fn text(&self) -> String {
@@ -103,25 +103,33 @@ impl Goal {
 
     /// How the object stands, for texts.
     fn state(&self, object: &Value) -> Option<String> {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         match self {
-            Self::Condition { kind, .. } => match condition(object, kind) {
-                Some(found) => {
-                    let (status, reason, message) =
-                        (text(&found["status"]), text(&found["reason"]), text(&found["message"]));
-                    Some(format!(
-                        "{kind} is {status} ({reason}{}{message})",
-                        if message.is_empty() { "" } else { ": " }
-                    ))
-                }
-                None => Some(format!("it has no condition {kind} yet")),
-            },
+            Self::Condition { kind, .. } => Some(describe(condition(object, kind), kind)),
             Self::Gone => {
-                let finalizers: Vec<String> = object["metadata"]["finalizers"].as_array()?.iter().map(text).collect();
+                let finalizers: Vec<&str> =
+                    object["metadata"]["finalizers"].as_array()?.iter().filter_map(Value::as_str).collect();
                 Some(format!("kept by {}", finalizers.join(", ")))
             }
         }
     }
+}
+
+/// True when the condition has that status, and says so of the spec as it is now: what was said of an older one is no answer.
+fn holds(object: &Value, kind: &str, status: &str) -> bool {
+    let generation = object["metadata"]["generation"].as_i64();
+    condition(object, kind).is_some_and(|found| {
+        let current = found["observedGeneration"].as_i64().is_none_or(|seen| Some(seen) >= generation);
+        current && found["status"].as_str().is_some_and(|have| have.eq_ignore_ascii_case(status))
+    })
+}
+
+/// `Ready is False (Starting: the agent warms its slots)`.
+fn describe(condition: Option<&Value>, kind: &str) -> String {
+    let Some(found) = condition else { return format!("it has no condition {kind} yet") };
+    let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+    let (status, reason, message) = (text("status"), text("reason"), text("message"));
+    let colon = if message.is_empty() { "" } else { ": " };
+    format!("{kind} is {status} ({reason}{colon}{message})")
 }
 
 fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
@@ -220,16 +228,28 @@ impl Watch<'_> {
         let selector = format!("fieldSelector=metadata.name%3D{}", encode(self.object.name));
         let list = self.connection.call(Call::get(format!("{path}?{selector}"))).await?;
         self.last = list["items"].as_array().and_then(|items| items.first()).cloned();
-        if self.goal.reached(self.last.as_ref()) {
-            return Ok(Some(true));
-        }
-        if self.last.is_none() {
-            return Ok(Some(false));
+        if let Some(decided) = self.judge()? {
+            return Ok(Some(decided));
         }
         let version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default();
         let path = format!("{path}?watch=true&resourceVersion={version}&{selector}");
         let events = self.connection.watch(Call::get(path)).await?;
         self.follow(events).await
+    }
+
+    /// True when the goal is reached, false when there is no object, none when it is worth waiting.
+    fn judge(&self) -> Result<Option<bool>, Error> {
+        if self.goal.reached(self.last.as_ref()) {
+            return Ok(Some(true));
+        }
+        let Some(object) = &self.last else { return Ok(Some(false)) };
+        match self.goal.hopeless(object) {
+            Some(why) => {
+                let object = format!("{}/{}", self.object.kind.plural(), self.object.name);
+                Err(Error::Hopeless { what: self.goal.text(), object, why })
+            }
+            None => Ok(None),
+        }
     }
 
     async fn follow(
@@ -251,11 +271,8 @@ impl Watch<'_> {
                 Some("DELETED") => self.last = None,
                 _ => self.last = Some(event["object"].clone()),
             }
-            if self.goal.reached(self.last.as_ref()) {
-                return Ok(Some(true));
-            }
-            if self.last.is_none() {
-                return Ok(Some(false));
+            if let Some(decided) = self.judge()? {
+                return Ok(Some(decided));
             }
         }
     }
@@ -311,6 +328,20 @@ mod tests {
         assert!(!ready.reached(Some(&machine("True", 1))), "it speaks of the spec before this one");
         assert!(!ready.reached(Some(&machine("False", 2))));
         assert!(!ready.reached(None));
+    }
+
+    #[test]
+    fn an_object_that_has_failed_for_good_is_not_waited_for() {
+        let failed = |observed: i64| {
+            json!({"metadata": {"generation": 2}, "status": {"conditions": [
+            {"type": "Failed", "status": "True", "reason": "NoSuchGPU", "message": "there is none", "observedGeneration": observed}]}})
+        };
+        let ready: Goal = "condition=Ready".parse().expect("a goal");
+        assert_eq!(ready.hopeless(&failed(2)).as_deref(), Some("Failed is True (NoSuchGPU: there is none)"));
+        assert_eq!(ready.hopeless(&failed(1)), None, "the spec was changed since");
+        let itself: Goal = "condition=Failed".parse().expect("a goal");
+        assert_eq!(itself.hopeless(&failed(2)), None);
+        assert_eq!(Goal::Gone.hopeless(&failed(2)), None);
     }
 
     #[test]

@@ -71,10 +71,16 @@ pub(super) fn choose(found: Vec<Binaries>, dir: &Path) -> Result<(Binaries, Acco
         let first = found.into_iter().next().expect("find returns at least one");
         return Ok((first, Account::Own));
     }
-    let users: Vec<Account> = ["postgres", "nobody"].into_iter().filter_map(lookup).collect();
-    let owner = fs::metadata(dir.join("data")).ok().map(|meta| meta.uid());
+    let owner = fs::metadata(dir.join("data")).ok().map(|meta| meta.uid()).filter(|uid| *uid != 0);
+    let rooted = owner.is_none() && dir.join("data").exists();
+    let users: Vec<Account> = match owner {
+        // A cluster keeps its owner: a user's, which root starts now, for one.
+        Some(owner) => lookup(|_, uid| uid == owner).into_iter().collect(),
+        None => ["postgres", "nobody"].into_iter().filter_map(|wanted| lookup(|name, _| name == wanted)).collect(),
+    };
     let mut barred = None;
-    for account in users.iter().filter(|account| owner.is_none() || account.owner().map(|(uid, _)| uid) == owner) {
+    // Files of root's are of a cluster that ran in a user namespace: no other account could write them.
+    for account in users.iter().filter(|_| !rooted) {
         let Account::Other { name, uid, gid } = account else { continue };
         for binaries in &found {
             match bar(dir, *uid, *gid).or_else(|| bar(binaries.folder(), *uid, *gid)) {
@@ -83,7 +89,7 @@ pub(super) fn choose(found: Vec<Binaries>, dir: &Path) -> Result<(Binaries, Acco
             }
         }
     }
-    let inside = users.iter().find_map(Account::owner).filter(|_| owner.is_none_or(|uid| uid == 0));
+    let inside = users.iter().find_map(Account::owner).filter(|_| owner.is_none());
     if let Some((uid, gid)) = inside
         && namespaces_work(uid, gid)
     {
@@ -110,13 +116,14 @@ fn may_enter(folder: &Path, uid: u32, gid: u32) -> bool {
     meta.mode() & bit != 0
 }
 
-fn lookup(name: &str) -> Option<Account> {
+/// The first account of the passwd file that `fits`, by name and user id.
+fn lookup(fits: impl Fn(&str, u32) -> bool) -> Option<Account> {
     let passwd = fs::read_to_string("/etc/passwd").ok()?;
-    let mut fields =
-        passwd.lines().map(|line| line.split(':')).find(|fields| fields.clone().next() == Some(name))?.skip(2);
-    let uid = fields.next()?.parse().ok()?;
-    let gid = fields.next()?.parse().ok()?;
-    Some(Account::Other { name: name.to_owned(), uid, gid })
+    passwd.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let (name, uid, gid) = (*fields.first()?, fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?);
+        fits(name, uid).then(|| Account::Other { name: name.to_owned(), uid, gid })
+    })
 }
 
 fn unshare(uid: u32, gid: u32) -> Command {

@@ -143,6 +143,23 @@ fn root_runs_a_cluster_under_a_closed_parent_in_a_user_namespace_or_says_which_f
     }
 }
 
+#[tokio::test]
+async fn root_starts_a_cluster_of_another_user_as_that_user() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = open_folder();
+    let settings = Settings { dir: dir.path().join("postgres"), volatile: true, ..Settings::default() };
+    let first = Postgres::start(&settings).expect("a fresh cluster starts");
+    first.stop().expect("it stops");
+    let daemon = ["chown", "-R", "daemon:daemon"];
+    let status = Command::new(daemon[0]).args(&daemon[1..]).arg(&settings.dir).status().expect("chown runs");
+    assert!(status.success());
+    let second = Postgres::start(&settings).expect("it starts under its new owner");
+    assert!(matches!(&second.account, Account::Other { name, .. } if name == "daemon"), "{:?}", second.account);
+    second.stop().expect("it stops");
+}
+
 fn kill(pid: u32, data: &Path) {
     let process = rustix::process::Pid::from_raw(pid.cast_signed()).expect("not zero");
     rustix::process::kill_process(process, rustix::process::Signal::KILL).expect("it can be killed");

@@ -137,6 +137,24 @@ fn an_object_is_applied_changed_shown_and_deleted() {
 }
 
 #[test]
+fn a_wait_for_what_cannot_come_ends_at_once_and_one_without_end_in_time() {
+    let dir = folder();
+    let up = Up::start_with(dir.path(), |up| {
+        up.env("TORCH_REMOTE_AGENT", "/nowhere/torch-remote-agent");
+    });
+    assert_eq!(up.with_input(&["apply", "-f", "-"], &machine("big")).code, 0);
+    let mut text = String::new();
+    for arguments in [
+        ["wait", "machine/big", "--for=condition=Ready", "--timeout=60s"],
+        ["wait", "machine/big", "--for=condition=Failed", "--timeout=60s"],
+        ["wait", "ns/default", "--for=condition=Ready", "--timeout=1s"],
+    ] {
+        transcript(&mut text, &arguments, &up.torch_remote(&arguments), &[]);
+    }
+    golden::check("wait.txt", &text);
+}
+
+#[test]
 fn tables_are_those_that_kubectl_prints() {
     let dir = folder();
     let up = Up::start(dir.path());

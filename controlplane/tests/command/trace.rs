@@ -122,7 +122,7 @@ async fn a_token_that_was_replaced_meanwhile_is_read_again() {
     let https = Https { tls, router, connections: 10, drain: std::time::Duration::from_secs(1) };
     let served = tokio::spawn(https.serve(listener, stop.clone()));
     let kubeconfig = dir.path().join("kubeconfig");
-    Kubeconfig { server, authority: authority.certificate, token_file: token }.write(&kubeconfig).unwrap();
+    Kubeconfig { server, authority: Some(authority.certificate), token_file: token }.write(&kubeconfig).unwrap();
     let mut client = command(PROGRAM, dir.path());
     client.arg("version").env("KUBECONFIG", &kubeconfig);
     let said = tokio::task::spawn_blocking(move || run(client)).await.unwrap();
