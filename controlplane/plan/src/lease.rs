@@ -8,7 +8,8 @@
 //!               Ended ◀──────────── End, when every slot is released ┘
 //! ```
 //! Invariants: a bound lease is never ended because time passed here, the agent judges that; it ends when an agent says that a process of it ended, when
-//! its machine is gone, or when its owner deletes it, and only after each of its slots is released.
+//! its machine is gone, when its owner deletes it, or when its agent says that its client is silent and others wait, and only after each of its slots is
+//! released.
 
 mod report;
 #[cfg(test)]
@@ -17,7 +18,7 @@ mod tests;
 use std::time::Duration;
 
 use torch_remote_api::gpu::GpuType;
-use torch_remote_api::lease::{BIND_ACK, DeviceLeaseStatus, EndReason, Endpoint, Queue, WAITER_TTL};
+use torch_remote_api::lease::{BIND_ACK, DeviceLeaseStatus, EndReason, Endpoint, Queue, SILENT_RECLAIM, WAITER_TTL};
 
 use crate::{SlotAt, Time, backoff};
 
@@ -115,6 +116,8 @@ pub struct Binding {
     pub released: Option<Release>,
     /// What the agent says of it now.
     pub phase: Phase,
+    /// How long its client had been silent when the agent said so.
+    pub silent: Duration,
 }
 
 /// Whether anything there is, now or later, can satisfy it.
@@ -144,6 +147,8 @@ pub struct Observation {
     pub fit: Fit,
     /// Its place, while it waits, and why in words.
     pub queue: Option<(Queue, String)>,
+    /// Somebody waits for what it holds.
+    pub wanted: bool,
     /// Since when this control plane can hear waiters: no wait is judged by silence before it.
     pub serving_since: Time,
     /// What the object's status says.
@@ -264,6 +269,13 @@ fn bound(desired: &Desired, observed: &Observation, now: Time) -> (Vec<Action>, 
         }
         let slots = select(bindings, |binding| binding.released.is_none() && !binding.revoked);
         let revoke = Action::Revoke { slots: slots.clone(), reason, message };
+        return ((!slots.is_empty()).then_some(revoke).into_iter().collect(), None);
+    }
+    let silent = |binding: &Binding| binding.phase == Phase::Disconnected && binding.silent >= SILENT_RECLAIM.get();
+    if observed.wanted && bindings.iter().any(silent) {
+        let slots = select(bindings, |binding| !binding.revoked);
+        let message = format!("its client was silent for {} s while others waited", SILENT_RECLAIM.as_secs());
+        let revoke = Action::Revoke { slots: slots.clone(), reason: EndReason::Silent, message };
         return ((!slots.is_empty()).then_some(revoke).into_iter().collect(), None);
     }
     let late =

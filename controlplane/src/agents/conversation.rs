@@ -19,6 +19,7 @@ use crate::grpc::control_client::ControlClient;
 use crate::reconcile::{self, Work};
 use crate::store::slot::{Order, Pending};
 use crate::store::{self, Resource, agent, machine};
+use crate::telemetry;
 
 /// An order without an answer is given again on the same stream.
 const REPEAT: Duration = Duration::from_secs(3);
@@ -97,6 +98,9 @@ impl Conversation<'_> {
         let mut request = tonic::Request::new(ReceiverStream::new(outgoing));
         if let Ok(value) = MetadataValue::try_from(format!("Bearer {token}")) {
             request.metadata_mut().insert("authorization", value);
+        }
+        if let Some(Ok(value)) = telemetry::traceparent().map(MetadataValue::try_from) {
+            request.metadata_mut().insert("traceparent", value);
         }
         let hello = ControlHello {
             protocol: CONTROL_PROTOCOL,

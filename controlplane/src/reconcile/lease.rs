@@ -23,11 +23,13 @@ pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error
     let live = rows::live(shared.pool(), uid).await?;
     let (bindings, older) = if live.is_some() { rows::bindings(shared.pool(), uid).await? } else { (vec![], 0) };
     let verdict = shared.verdicts().get(&uid).cloned();
+    let wanted = bindings.iter().any(|binding| shared.wanted().contains(&binding.at.machine.0));
     let observed = Observation {
         finalizer: lease.metadata.has_finalizer(LEASE_FINALIZER),
         live,
         bindings,
         older,
+        wanted,
         fit: verdict.as_ref().map_or(Fit::Possible, |verdict| verdict.fit.clone()),
         queue: verdict.and_then(|verdict| verdict.place),
         serving_since: shared.serving_since,

@@ -24,6 +24,7 @@ pub(super) async fn reconcile(shared: &Shared) -> Result<Again, Error> {
     for uid in lease::unowned(shared.pool()).await? {
         left |= end_lease(shared, uid).await?;
     }
+    slot::forget_old(shared.pool()).await?;
     Ok(left.then_some(SOON))
 }
 

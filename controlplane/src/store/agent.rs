@@ -157,7 +157,9 @@ pub async fn released(pool: &PgPool, claim: Claim, released: &Released) -> Resul
         r#"with ours as (select number from claim where machine_uid = $1 and number = $6),
                 cleared as (update slot set quarantined_at = null where machine_uid = $1 and slot = $2 and epoch <= $3 and quarantined_at is not null
                             and exists (select from ours)),
-                done as (update binding set released_at = clock_now(), release_reason = $4, release_message = $5
+                done as (update binding set released_at = clock_now(),
+                                release_reason = case when $4 = 'Revoked' then coalesce(revoke_reason, $4) else $4 end,
+                                release_message = case when $4 = 'Revoked' then coalesce(revoke_message, $5) else $5 end
                          where machine_uid = $1 and slot = $2 and epoch <= $3 and released_at is null and exists (select from ours) returning lease_uid, terms->>'lease' as lease),
                 gone as (delete from tensor where machine_uid = $1 and lease_uid in (select lease_uid from done))
            select lease as "lease!" from done"#,

@@ -257,6 +257,19 @@ pub async fn pending(pool: &PgPool, machines: &[Uuid]) -> Result<Vec<Pending>, E
     Ok(pending.collect())
 }
 
+/// Forgets released bindings older than a day, save the last of each slot, and the rows of leases that ended then and have no object.
+///
+/// # Errors
+/// The database failed.
+pub async fn forget_old(pool: &PgPool) -> Result<(), Error> {
+    let done = sqlx::query!(
+        "with old as (delete from binding b where released_at < clock_now() - interval '1 day'
+                      and exists (select from binding later where later.machine_uid = b.machine_uid and later.slot = b.slot and later.epoch > b.epoch))
+         delete from lease_live l where ended_at < clock_now() - interval '1 day' and not exists (select from object o where o.uid = l.lease_uid)"
+    );
+    done.execute(pool).await.map_err(Error::database("forget old bindings")).map(drop)
+}
+
 /// Slots as the arrays a statement takes.
 #[derive(Debug, Default)]
 pub(super) struct Places {

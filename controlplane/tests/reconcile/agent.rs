@@ -56,6 +56,7 @@ struct Slot {
     epoch: u64,
     lease: String,
     owed: Vec<u64>,
+    silent_ms: u64,
 }
 
 impl Agent {
@@ -131,9 +132,11 @@ impl Agent {
         self.state().slots[slot].phase = SlotPhase::Active.into();
     }
 
-    /// The session's connection is lost.
-    pub fn lose_session(&self, slot: usize) {
-        self.state().slots[slot].phase = SlotPhase::Disconnected.into();
+    /// The session's connection is lost since so long.
+    pub fn lose_session(&self, slot: usize, seconds: u64) {
+        let slot = &mut self.state().slots[slot];
+        slot.phase = SlotPhase::Disconnected.into();
+        slot.silent_ms = seconds * 1000;
     }
 
     /// The process of the slot's lease is reaped.
@@ -263,8 +266,14 @@ impl Agent {
         if !slot.lease.is_empty() {
             return refuse("SlotBusy");
         }
-        *slot =
-            Slot { gpu: slot.gpu, phase: SlotPhase::Bound.into(), epoch, lease: bind.lease_uid.clone(), owed: vec![] };
+        *slot = Slot {
+            gpu: slot.gpu,
+            phase: SlotPhase::Bound.into(),
+            epoch,
+            lease: bind.lease_uid.clone(),
+            owed: vec![],
+            silent_ms: 0,
+        };
         state.bound.push((number, epoch, bind.lease_uid));
         state.traces.push(bind.traceparent);
         bound
@@ -317,6 +326,7 @@ fn slots(state: &State) -> Vec<SlotState> {
         phase: slot.phase,
         epoch: slot.epoch,
         lease_uid: slot.lease.clone(),
+        silent_ms: slot.silent_ms,
         session_started_ms: if slot.phase == i32::from(SlotPhase::Active) { 5 } else { 0 },
         ..SlotState::default()
     };

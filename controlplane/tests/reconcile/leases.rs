@@ -36,7 +36,7 @@ async fn a_lease_is_bound_and_says_where() {
     let body = world.object(LEASES, "l", "opened", |body| body["status"]["openedAt"].is_string()).await;
     assert_eq!(fact(&body, "Active").0, "True");
     assert!(body["status"]["expiresAt"].is_string());
-    world.agent().await.lose_session(0);
+    world.agent().await.lose_session(0, 1);
     world.object(LEASES, "l", "silent", |body| fact(body, "Active").1 == "Disconnected").await;
     let machine =
         world.object(MACHINES, "m", "kept alive", |body| body["status"]["keptAliveBy"] == json!(["default/l"])).await;
@@ -224,4 +224,21 @@ async fn a_lease_made_without_the_sdk_waits_for_its_wait_timeout() {
     world.pass(301).await;
     let body = world.phase(LEASES, "l", "Failed").await;
     assert_eq!(fact(&body, "Ended").1, "WaitTimeout");
+}
+
+#[tokio::test]
+async fn a_silent_client_s_lease_is_reclaimed_when_another_waits() {
+    let (world, _replica) = ready().await;
+    world.lease("silent", json!({})).await;
+    world.phase(LEASES, "silent", "Bound").await;
+    let agent = world.agent().await;
+    agent.open_session(0);
+    world.object(LEASES, "silent", "opened", |body| body["status"]["openedAt"].is_string()).await;
+    agent.lose_session(0, 121);
+    world.object(LEASES, "silent", "silent", |body| fact(body, "Active").1 == "Disconnected").await;
+    assert_eq!(world.get(LEASES, "silent").await.unwrap()["status"]["phase"], "Bound", "nobody waits");
+    world.lease("waits", json!({})).await;
+    world.phase(LEASES, "waits", "Bound").await;
+    let body = world.phase(LEASES, "silent", "Ended").await;
+    assert_eq!(fact(&body, "Ended").1, "Silent");
 }

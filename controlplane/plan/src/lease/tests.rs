@@ -34,6 +34,7 @@ struct World {
     fit: Fit,
     serving_since: i64,
     heard: bool,
+    wanted: bool,
     status: DeviceLeaseStatus,
 }
 
@@ -50,6 +51,7 @@ impl World {
             fit: Fit::Possible,
             serving_since: 0,
             heard: true,
+            wanted: false,
             status: DeviceLeaseStatus::default(),
         }
     }
@@ -73,6 +75,7 @@ impl World {
             live: self.live.clone(),
             bindings,
             older: u32::try_from(self.older.len()).expect("few"),
+            wanted: self.wanted,
             fit: self.fit.clone(),
             queue: None,
             serving_since: at(self.serving_since),
@@ -108,6 +111,7 @@ impl World {
                 revoked: false,
                 released: None,
                 phase: Phase::Idle,
+                silent: Duration::ZERO,
             });
         }
         self.live.as_mut().expect("waiting").state = State::Bound;
@@ -290,6 +294,27 @@ fn a_deleted_lease_goes_only_when_its_slots_are_released() {
     world.reap();
     world.settle(&deleting);
     assert!(!world.object);
+}
+
+#[test]
+fn a_silent_client_s_lease_is_reclaimed_only_when_others_wait() {
+    let mut world = World::bound();
+    world.session();
+    for binding in &mut world.bindings {
+        binding.phase = Phase::Disconnected;
+        binding.silent = Duration::from_secs(119);
+    }
+    world.settle(&desired());
+    world.wanted = true;
+    world.settle(&desired());
+    assert!(world.bindings.iter().all(|binding| !binding.revoked), "not before two minutes");
+    world.bindings[0].silent = Duration::from_secs(120);
+    world.heard = false;
+    world.settle(&desired());
+    assert!(world.bindings.iter().all(|binding| !binding.revoked), "nothing is known of it now");
+    world.heard = true;
+    world.settle(&desired());
+    assert!(world.bindings.iter().all(|binding| binding.revoked));
 }
 
 #[derive(Debug, Clone)]
