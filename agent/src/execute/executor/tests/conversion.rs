@@ -218,6 +218,17 @@ fn strides_are_converted_into_those_the_client_assumed() {
         assert_ne!(input.neg().stride(), expected.stride());
         check("neg", vec![t(&input)], &[expected]);
     }
+    // So does abs.out with an argument that it resizes.
+    let mut client = Client::new();
+    let id = client.tensor(&[-1., 2., -3., 4.]);
+    let empty = client.storage();
+    client.run(Command::Create { storage: StorageId(empty), bytes: 0 }).unwrap();
+    let column_major = Arg::Tensor(TensorMeta { strides: vec![1, 2], ..meta(&[2, 2]) });
+    let mut abs = signature("abs.out", vec![column_major, tensor(&[0])], vec![Output::Argument(1)]);
+    abs.resized = vec![torch_remote_proto::command::Resized { slot: 1, meta: meta(&[2, 2]) }];
+    let abs = client.define(abs);
+    client.call(abs, &[id, empty], None).unwrap();
+    assert_eq!(client.values(empty, &[2, 2]), Ok(vec![1., 3., 2., 4.]));
     // A functional operator that returns its argument gets a storage of its own.
     let mut client = Client::new();
     let id = client.tensor(&[1., 2.]);
