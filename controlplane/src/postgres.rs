@@ -19,12 +19,15 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection};
 
 pub use account::Account;
 pub use binaries::Binaries;
 pub use error::Error;
 pub use scratch::Scratch;
 
+/// Its superuser and its database.
+const NAME: &str = "torch_remote";
 /// Longest path of a Unix socket, bytes (`sun_path` less its terminator).
 const SOCKET_PATH_BYTES: usize = 107;
 /// Name of the socket inside its directory: Postgres derives it from the port.
@@ -93,16 +96,17 @@ impl Postgres {
         scratch::create().await
     }
 
-    /// How to connect to the default database.
+    /// How to connect to its database, `torch_remote`.
     pub fn options(&self) -> PgConnectOptions {
-        connect_options(&self.socket_dir)
+        connect_options(&self.socket_dir).database(NAME)
     }
 
-    /// A pool on the default database.
+    /// A pool on its database, which is made if it is not there.
     ///
     /// # Errors
     /// [`Error::Connect`] when the first connection fails.
     pub async fn pool(&self, connections: u32) -> Result<sqlx::PgPool, Error> {
+        make_database(&self.socket_dir, NAME).await?;
         pool(self.options(), connections).await
     }
 
@@ -174,7 +178,7 @@ impl Postgres {
         self.give(&fresh)?;
         let mut initdb = self.account.command(&self.binaries.program("initdb"));
         initdb
-            .args(["--username=postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"])
+            .args(["--username", NAME, "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"])
             .arg(&fresh);
         run("make a database cluster", initdb)?;
         fs::rename(&fresh, &self.data).map_err(|source| Error::Directory { path: self.data.clone(), source })
@@ -281,9 +285,21 @@ impl Pidfile {
     }
 }
 
-/// How to reach a database through a socket directory.
+/// Makes an empty database unless there is one of that name.
+async fn make_database(socket_dir: &Path, name: &str) -> Result<(), Error> {
+    let failed = |source| Error::Connect { source };
+    let mut connection = connect_options(socket_dir).database("postgres").connect().await.map_err(failed)?;
+    let found = sqlx::query("select 1 from pg_database where datname = $1").bind(name);
+    if found.fetch_optional(&mut connection).await.map_err(failed)?.is_none() {
+        let make = sqlx::AssertSqlSafe(format!("create database {name} template template0"));
+        sqlx::query(make).execute(&mut connection).await.map_err(failed)?;
+    }
+    connection.close().await.map_err(failed)
+}
+
+/// How to reach a cluster through its socket directory.
 fn connect_options(socket_dir: &Path) -> PgConnectOptions {
-    PgConnectOptions::new_without_pgpass().socket(socket_dir).port(5432).username("postgres").database("postgres")
+    PgConnectOptions::new_without_pgpass().socket(socket_dir).port(5432).username(NAME)
 }
 
 async fn pool(options: PgConnectOptions, connections: u32) -> Result<sqlx::PgPool, Error> {

@@ -5,10 +5,9 @@ use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 
-use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
-use super::{Error, Postgres, Settings, connect_options, pool};
+use super::{Error, Postgres, Settings, connect_options, make_database, pool};
 
 /// Ends the postmaster (SIGQUIT is its immediate stop) and removes its files once the input ends. The write end is held by the test process alone, so that
 /// this runs also after a kill.
@@ -51,11 +50,7 @@ pub(super) async fn create() -> Result<Scratch, Error> {
         Err(error) => return Err(Error::Command { what: "start the tests' Postgres", output: error.to_string() }),
     };
     let name = format!("scratch_{}", uuid::Uuid::new_v4().simple());
-    let mut connection = postgres.options().connect().await.map_err(|source| Error::Connect { source })?;
-    let made = sqlx::query(sqlx::AssertSqlSafe(format!("create database {name} template template0")))
-        .execute(&mut connection)
-        .await;
-    made.map_err(|source| Error::Connect { source })?;
+    make_database(&postgres.socket_dir, &name).await?;
     Ok(Scratch { options: connect_options(&postgres.socket_dir).database(&name) })
 }
 

@@ -50,7 +50,7 @@ fn two_replicas_share_objects_keys_and_authority() {
     let settings = Settings { dir: dir.path().join("postgres"), volatile: true, ..Settings::default() };
     let postgres = Postgres::start(&settings).unwrap();
     let socket = dir.path().join("postgres/socket");
-    let database = format!("postgres://postgres@localhost/postgres?host={}", socket.display());
+    let database = format!("postgres://torch_remote@localhost/postgres?host={}", socket.display());
     torch_remote::auth::Sealer::open_or_make(&dir.path().join("key")).unwrap();
     let (first, second) = (Replica::start(dir.path(), &database, "a"), Replica::start(dir.path(), &database, "b"));
     let said = first.client(dir.path(), &["apply", "-f", "manifests/examples/local-cpu.yaml"]);
