@@ -10,6 +10,8 @@
 //! Invariants: an intent is recorded before a create is asked for; a create is only planned when the provider is known not to have the token; an instance
 //! is only terminated when it is known to be there; the finalizer is only removed when the last attempt is gone.
 
+mod action;
+mod attempt;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,9 @@ use torch_remote_api::gpu::Gpu;
 use torch_remote_api::machine::RemoteMachineStatus;
 
 use crate::{Observed, Time, backoff};
+
+pub use action::{Action, Intent, Plan};
+pub use attempt::{Agent, Attempt, AttemptState, End, Instance};
 
 /// How long an instance has after being asked to end before it is forced.
 pub const TERMINATE_GRACE: Duration = Duration::from_secs(10);
@@ -62,155 +67,6 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// Why an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// The object is being deleted.
-    Deleted,
-    /// `spec.suspend`.
-    Suspended,
-    /// No lease for `spec.idleTimeout`.
-    Idle,
-    /// `spec.timeout` is over.
-    Expired,
-    /// The control plane it belongs to was stopped by its user.
-    Stopped,
-    /// Another image, GPU or environment is asked for.
-    SpecChanged,
-    /// Not ready in `spec.startupTimeout`.
-    StartupTimeout,
-    /// The provider refused to make it.
-    CreateFailed,
-    /// It was there, and the provider says it is gone.
-    Lost,
-}
-
-impl End {
-    /// Counts against `retry.limit`.
-    pub fn is_failure(self) -> bool {
-        matches!(self, End::StartupTimeout | End::CreateFailed | End::Lost)
-    }
-    /// The stable name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            End::Deleted => "Deleted",
-            End::Suspended => "Suspended",
-            End::Idle => "Idle",
-            End::Expired => "Expired",
-            End::Stopped => "Stopped",
-            End::SpecChanged => "SpecChanged",
-            End::StartupTimeout => "StartupTimeout",
-            End::CreateFailed => "CreateFailed",
-            End::Lost => "Lost",
-        }
-    }
-    /// The end of that name.
-    pub fn parse(name: &str) -> Option<End> {
-        use End::{CreateFailed, Deleted, Expired, Idle, Lost, SpecChanged, StartupTimeout, Stopped, Suspended};
-        [Deleted, Suspended, Idle, Expired, Stopped, SpecChanged, StartupTimeout, CreateFailed, Lost]
-            .into_iter()
-            .find(|end| end.as_str() == name)
-    }
-}
-
-/// Where an attempt stands, by our own rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AttemptState {
-    /// Recorded; the provider may or may not have been asked.
-    Intent,
-    /// The provider has made it.
-    Created {
-        /// Its name there.
-        provider_id: String,
-    },
-    /// It is to end.
-    Ending {
-        /// Since when.
-        since: Time,
-        /// Why.
-        end: End,
-        /// In words.
-        message: String,
-    },
-    /// The provider says there is none.
-    Gone {
-        /// Since when.
-        at: Time,
-        /// Why.
-        end: End,
-        /// In words.
-        message: String,
-    },
-}
-
-/// The latest attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// From 1.
-    pub number: u32,
-    /// Which run it belongs to, from 1.
-    pub run: u32,
-    /// When the run began.
-    pub run_at: Time,
-    /// Failures in a row before it.
-    pub failures: u32,
-    /// Generation it was planned at.
-    pub generation: i64,
-    /// Hash of what it was made from.
-    pub launch: String,
-    /// When it was recorded.
-    pub intended_at: Time,
-    /// When it was first ready.
-    pub ready_at: Option<Time>,
-    /// Where it stands.
-    pub state: AttemptState,
-}
-
-/// An instance as its provider reports it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Instance {
-    /// It runs.
-    Running {
-        /// Its name at the provider.
-        provider_id: String,
-    },
-    /// There is none of that token.
-    Absent {
-        /// What the provider says of its end; empty where it says nothing.
-        why: String,
-    },
-}
-
-/// The agent of the latest attempt as the control plane hears it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Agent {
-    /// Nobody has listened long enough to say.
-    Unknown,
-    /// Listened since then, and never heard this attempt.
-    Unheard {
-        /// Listening since.
-        since: Time,
-    },
-    /// Heard now.
-    Heard {
-        /// Its boot.
-        boot_id: String,
-        /// Its version.
-        version: String,
-        /// Version of the torch it runs.
-        torch: String,
-        /// Slots that were warm once.
-        warm: u32,
-    },
-    /// Heard once, not now.
-    Silent {
-        /// Its boot.
-        boot_id: String,
-        /// Last heard.
-        since: Time,
-    },
-}
-
 /// All that is known.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
@@ -232,87 +88,6 @@ pub struct Observation {
     pub jitter: f64,
     /// What the object's status says.
     pub status: RemoteMachineStatus,
-}
-
-/// A new attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Intent {
-    /// Its number: one above the latest; a row of that number must not exist.
-    pub number: u32,
-    /// Its run.
-    pub run: u32,
-    /// When the run began; `None`: with this attempt.
-    pub run_at: Option<Time>,
-    /// Failures in a row before it.
-    pub failures: u32,
-    /// Generation of the spec.
-    pub generation: i64,
-    /// Hash of what it is made from.
-    pub launch: String,
-}
-
-/// What to do. Each names the attempt it is for and is safe to repeat.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    /// Put our finalizer on the object.
-    AddFinalizer,
-    /// Commit the row of a new attempt.
-    RecordIntent(Intent),
-    /// Ask the provider, by the attempt's token.
-    Create {
-        /// The attempt.
-        number: u32,
-    },
-    /// The provider has it: record its name.
-    RecordCreated {
-        /// The attempt.
-        number: u32,
-        /// Its name there.
-        provider_id: String,
-    },
-    /// It was ready for the first time.
-    RecordReady {
-        /// The attempt.
-        number: u32,
-    },
-    /// Record that it is to end.
-    BeginEnd {
-        /// The attempt.
-        number: u32,
-        /// Why.
-        end: End,
-        /// In words.
-        message: String,
-    },
-    /// Ask the provider to end it.
-    Terminate {
-        /// The attempt.
-        number: u32,
-        /// Without waiting for it to agree.
-        force: bool,
-    },
-    /// It is gone: record it, and free what it held.
-    RecordGone {
-        /// The attempt.
-        number: u32,
-        /// Why.
-        end: End,
-        /// In words.
-        message: String,
-    },
-    /// Nothing is left: let the object go.
-    RemoveFinalizer,
-    /// Write the status.
-    Report(Box<RemoteMachineStatus>),
-}
-
-/// Actions, and when to look again without being woken.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
-    /// In order.
-    pub actions: Vec<Action>,
-    /// The next moment at which time alone changes the plan.
-    pub wake: Option<Time>,
 }
 
 /// What the owner's wish comes to at this moment.

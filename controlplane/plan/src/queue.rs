@@ -87,10 +87,40 @@ pub struct Machine {
     pub allowed: Vec<String>,
     /// Why it will never serve again by itself, in words; `None`: it serves or may.
     pub never: Option<String>,
+    /// It was made for this lease.
+    pub made_for: Option<Uid>,
     /// It serves now.
     pub ready: bool,
     /// Its slots; empty before it is registered.
     pub slots: Vec<Slot>,
+}
+
+/// What a Provider's `spec.machineTemplate` offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// Name of the Provider.
+    pub provider: String,
+    /// Types it makes.
+    pub gpus: Vec<GpuType>,
+    /// Most GPUs of one machine.
+    pub max_count: u32,
+    /// For whom; `*`: all.
+    pub namespaces: Vec<String>,
+    /// Its `spec.limits` leave room for one more.
+    pub room: bool,
+}
+
+/// A machine to make for a lease; its name follows from the lease, so that it is made once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Make {
+    /// For this lease, in its namespace.
+    pub lease: Uid,
+    /// By this Provider.
+    pub provider: String,
+    /// Type of its GPUs.
+    pub gpu: GpuType,
+    /// How many.
+    pub count: u32,
 }
 
 /// Slots to bind, each at the epoch it must still have.
@@ -111,17 +141,20 @@ pub struct Plan {
     pub places: Vec<(Uid, Queue, String)>,
     /// Machines a waiting lease could use.
     pub wanted: BTreeSet<Uid>,
+    /// Machines to make.
+    pub makes: Vec<Make>,
 }
 
 /// Orders the queue and places what fits.
-pub fn plan(waiting: &[Waiting], machines: &[Machine], now: Time) -> Plan {
+pub fn plan(waiting: &[Waiting], machines: &[Machine], offers: &[Offer], now: Time) -> Plan {
     let mut order: Vec<&Waiting> =
-        waiting.iter().filter(|lease| fit(lease, machines) == lease::Fit::Possible).collect();
+        waiting.iter().filter(|lease| fit(lease, machines, offers) == lease::Fit::Possible).collect();
     order.sort_by(|a, b| {
         (b.head, b.priority, a.created_at, &a.lease).cmp(&(a.head, a.priority, b.created_at, &b.lease))
     });
     let mut taken: BTreeSet<(Uid, u32)> = BTreeSet::new();
     let mut held: BTreeSet<(Uid, u32)> = BTreeSet::new();
+    let mut awaited: BTreeSet<Uid> = BTreeSet::new();
     let mut plan = Plan::default();
     for lease in order {
         let rested = lease.not_before.is_none_or(|at| now >= at);
@@ -135,7 +168,18 @@ pub fn plan(waiting: &[Waiting], machines: &[Machine], now: Time) -> Plan {
             }
             None => {
                 let position = u32::try_from(plan.places.len() + 1).unwrap_or(u32::MAX);
-                let (queue, message) = why(lease, machines, position);
+                // Each lease waits for a start of its own: one that is under way, or a new one.
+                let starting =
+                    candidates(lease, machines).find(|machine| !machine.ready && !awaited.contains(&machine.uid));
+                awaited.extend(starting.map(|machine| machine.uid.clone()));
+                let offered = fit::offered(lease, machines, offers).filter(|_| starting.is_none() && rested);
+                plan.makes.extend(offered.filter(|(offer, _)| offer.room).map(|(offer, ask)| Make {
+                    lease: lease.lease.clone(),
+                    provider: offer.provider.clone(),
+                    gpu: ask.gpu,
+                    count: ask.count,
+                }));
+                let (queue, message) = why(lease, machines, offered.map(|(offer, _)| offer), position);
                 plan.places.push((lease.lease.clone(), queue, message));
                 for machine in candidates(lease, machines) {
                     plan.wanted.insert(machine.uid.clone());
@@ -201,19 +245,18 @@ fn on_machine(lease: &Waiting, ask: &Ask, machine: &Machine, (taken, held): Used
     Some((slots, whole.saturating_sub(count)))
 }
 
-fn why(lease: &Waiting, machines: &[Machine], position: u32) -> (Queue, String) {
+fn why(lease: &Waiting, machines: &[Machine], offer: Option<&Offer>, position: u32) -> (Queue, String) {
     let all: Vec<&Machine> = candidates(lease, machines).collect();
     let ready = all.iter().any(|machine| machine.ready);
-    let (reason, message) = if ready {
-        (
-            reason::WAITING,
-            format!(
-                "position {position}; every matching slot is leased, or kept for a lease ahead: {}",
-                fit::names(&all)
-            ),
-        )
-    } else {
-        (reason::LAUNCHING, format!("position {position}; no matching machine is ready yet: {}", fit::names(&all)))
+    let (reason, why) = match offer {
+        Some(offer) if offer.room => (reason::LAUNCHING, format!("Provider {} makes a machine for it", offer.provider)),
+        Some(offer) => {
+            (reason::WAITING, format!("Provider {} has as many machines as spec.limits allows", offer.provider))
+        }
+        None if ready => {
+            (reason::WAITING, format!("every matching slot is leased, or kept for a lease ahead: {}", fit::names(&all)))
+        }
+        None => (reason::LAUNCHING, format!("no matching machine is ready yet: {}", fit::names(&all))),
     };
-    (Queue { position, reason: reason.to_owned(), eta: None }, message)
+    (Queue { position, reason: reason.to_owned(), eta: None }, format!("position {position}; {why}"))
 }

@@ -1,12 +1,14 @@
 //! The queue: who is bound to what next.
 
+mod offer;
+
 use std::collections::{BTreeMap, HashMap};
 
 use torch_remote_api::condition::{self, Truth};
 use torch_remote_api::lease::{DeviceLease, Mode, ORPHAN_TIME};
 use torch_remote_api::machine::{EXPIRED, FAILED, READY, RemoteMachine};
 use torch_remote_plan::lease::Fit;
-use torch_remote_plan::queue::{self, Ask, Machine, Placement, Waiting};
+use torch_remote_plan::queue::{self, Ask, Machine, Offer, Placement, Waiting};
 use torch_remote_plan::{Uid, queue::Plan};
 use tracing::Instrument;
 use uuid::Uuid;
@@ -27,15 +29,19 @@ struct Scene {
     waiting: Vec<Waiting>,
     machines: Vec<Machine>,
     keys: HashMap<Uid, Key>,
+    offers: Vec<Offer>,
 }
 
 pub(super) async fn reconcile(shared: &Shared) -> Result<Again, Error> {
     let scene = observe(shared).await?;
     let now = shared.parts.objects.now().await?;
-    let plan = queue::plan(&scene.waiting, &scene.machines, now);
+    let plan = queue::plan(&scene.waiting, &scene.machines, &scene.offers, now);
     let mut again = false;
     for placement in &plan.placements {
         again |= bind(shared, &scene, placement).await?;
+    }
+    for make in &plan.makes {
+        offer::make(shared, &scene, make).await?;
     }
     tell(shared, &scene, &plan);
     super::metrics::leases(shared.pool()).await;
@@ -49,10 +55,12 @@ async fn observe(shared: &Shared) -> Result<Scene, Error> {
     let queued = rows::waiting(shared.pool()).await?;
     let mut slots = if queued.is_empty() { BTreeMap::new() } else { slot::all(shared.pool()).await? };
     let (mut machines, mut keys) = (vec![], HashMap::new());
+    let mut by_provider: HashMap<String, u32> = HashMap::new();
     if !queued.is_empty() {
         for object in shared.parts.objects.list(Resource::MACHINES, None).await?.items {
-            let machine: RemoteMachine = object.parse()?;
+            let Some(machine) = parsed::<RemoteMachine>(&object) else { continue };
             let uid = Uid(object.uid().to_owned());
+            *by_provider.entry(machine.spec.provider.clone()).or_default() += 1;
             keys.insert(uid.clone(), Key::new(Resource::MACHINES, object.namespace(), object.name()));
             let own = Uuid::parse_str(&uid.0).ok().and_then(|uid| slots.remove(&uid)).unwrap_or_default();
             machines.push(seen(uid, &machine, own));
@@ -61,7 +69,7 @@ async fn observe(shared: &Shared) -> Result<Scene, Error> {
     let (mut leases, mut waiting) = (HashMap::new(), vec![]);
     for row in queued {
         let object = crate::store::Object { body: row.body };
-        let lease: DeviceLease = object.parse()?;
+        let Some(lease) = parsed::<DeviceLease>(&object) else { continue };
         let uid = Uid(object.uid().to_owned());
         let key = Key::new(Resource::LEASES, object.namespace(), object.name());
         waiting.push(Waiting {
@@ -72,7 +80,16 @@ async fn observe(shared: &Shared) -> Result<Scene, Error> {
         });
         leases.insert(uid, (key, lease, row.renewing));
     }
-    Ok(Scene { leases, waiting, machines, keys })
+    let offers = if waiting.is_empty() { vec![] } else { offer::offers(shared, &by_provider).await? };
+    Ok(Scene { leases, waiting, machines, keys, offers })
+}
+
+/// An object that is not of its kind's form is left out, so that it holds up nobody else.
+fn parsed<T: serde::de::DeserializeOwned>(object: &crate::store::Object) -> Option<T> {
+    object
+        .parse()
+        .inspect_err(|error| tracing::warn!(error = error as &dyn std::error::Error, "left out of the queue"))
+        .ok()
 }
 
 fn seen(uid: Uid, machine: &RemoteMachine, slots: Vec<queue::Slot>) -> Machine {
@@ -94,6 +111,7 @@ fn seen(uid: Uid, machine: &RemoteMachine, slots: Vec<queue::Slot>) -> Machine {
         slots_per_gpu: spec.slots_per_gpu,
         memory: spec.gpu.gpu_type.memory_gib().map(|gib| gib << 30),
         allowed: spec.allowed_namespaces.clone(),
+        made_for: machine.metadata.annotations.get(offer::MADE_FOR).map(|uid| Uid(uid.clone())),
         never,
         ready: condition::holds(&machine.status.conditions, READY),
         slots: if serves { slots } else { vec![] },
@@ -216,6 +234,6 @@ fn fit(scene: &Scene, waiting: &Waiting) -> Fit {
                 pool.name
             ),
         },
-        None => queue::fit(waiting, &scene.machines),
+        None => queue::fit(waiting, &scene.machines, &scene.offers),
     }
 }

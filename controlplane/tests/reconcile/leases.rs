@@ -242,3 +242,31 @@ async fn a_silent_client_s_lease_is_reclaimed_when_another_waits() {
     let body = world.phase(LEASES, "silent", "Ended").await;
     assert_eq!(fact(&body, "Ended").1, "Silent");
 }
+
+#[tokio::test]
+async fn a_machine_is_made_for_a_lease_where_a_provider_offers_it() {
+    let (world, _replica) = World::running().await;
+    let template = json!({"gpus": ["T4"], "namespaces": ["default"], "idleTimeout": "5m"});
+    let spec = json!({"type": "Static", "machineTemplate": template, "limits": {"machines": 1}});
+    world.create(Resource::PROVIDERS, "", "Provider", "offers", spec, json!({})).await;
+    world.lease("l", json!({"gpu": [{"type": "T4"}]})).await;
+    let body = world.phase(LEASES, "l", "Bound").await;
+    let name = format!("auto-{}", &body["metadata"]["uid"].as_str().unwrap()[..8]);
+    let machine = world.get(MACHINES, &name).await.unwrap();
+    assert_eq!((&machine["spec"]["idleTimeout"], &machine["spec"]["timeout"]), (&json!("5m"), &json!("8h")));
+    world.lease("second", json!({"gpu": [{"type": "T4"}]})).await;
+    let limited = |body: &Value| {
+        body["status"]["queue"]["position"] == 1
+            && fact(body, "Reserved").2.contains("as many machines as spec.limits allows")
+    };
+    world.object(LEASES, "second", "told of the limit", limited).await;
+    world.lease("h100", json!({"gpu": [{"type": "H100"}]})).await;
+    world.phase(LEASES, "h100", "Failed").await;
+    world.delete(LEASES, "l").await;
+    world.phase(LEASES, "second", "Bound").await;
+    world.delete(LEASES, "second").await;
+    world.gone(LEASES, "second").await;
+    world.pass(301).await;
+    let body = world.phase(MACHINES, &name, "Expired").await;
+    assert_eq!(fact(&body, "Expired").1, "Idle");
+}

@@ -1,14 +1,35 @@
 //! Whether a lease can ever be served by what there is.
 
-use super::{Ask, Machine, Waiting};
+use super::{Ask, Machine, Offer, Waiting};
 use crate::lease::Fit;
 
 /// Whether anything there is, now or later, can serve the lease; else what there is.
-pub fn fit(lease: &Waiting, machines: &[Machine]) -> Fit {
+pub fn fit(lease: &Waiting, machines: &[Machine], offers: &[Offer]) -> Fit {
+    if offered(lease, machines, offers).is_some() {
+        return Fit::Possible;
+    }
     if machines.iter().any(|machine| lease.alternatives.iter().any(|ask| can_serve(lease, ask, machine))) {
         return Fit::Possible;
     }
     Fit::Never { exists: refusal(lease, machines) }
+}
+
+/// What could be made for the lease, if none was made for it yet: the first of its alternatives that anybody offers.
+pub(super) fn offered<'a>(
+    lease: &'a Waiting,
+    machines: &[Machine],
+    offers: &'a [Offer],
+) -> Option<(&'a Offer, &'a Ask)> {
+    if lease.machine.is_some() || machines.iter().any(|machine| machine.made_for.as_ref() == Some(&lease.lease)) {
+        return None;
+    }
+    let fits = |offer: &Offer, ask: &Ask| {
+        offer.gpus.contains(&ask.gpu)
+            && offer.max_count >= ask.count
+            && ask.memory.is_none_or(|least| ask.gpu.memory_gib().is_none_or(|gib| gib << 30 >= least))
+            && offer.namespaces.iter().any(|name| name == "*" || *name == lease.namespace)
+    };
+    lease.alternatives.iter().find_map(|ask| Some((offers.iter().find(|offer| fits(offer, ask))?, ask)))
 }
 
 pub(super) fn can_serve(lease: &Waiting, ask: &Ask, machine: &Machine) -> bool {
