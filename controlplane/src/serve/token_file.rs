@@ -50,8 +50,7 @@ impl TokenFile {
                 () = stop.cancelled() => return,
                 _ = looks.tick() => {}
             }
-            // A clock set back counts as time to write, too.
-            if written.elapsed().is_ok_and(|age| age < LIFE / 2) {
+            if !due(written, SystemTime::now()) {
                 continue;
             }
             match self.write() {
@@ -63,5 +62,49 @@ impl TokenFile {
                 ),
             }
         }
+    }
+}
+
+/// True at half the life of a token, and when the clock was set back to before it was written: it is not valid yet then.
+fn due(written: SystemTime, now: SystemTime) -> bool {
+    now.duration_since(written).map_or(true, |age| age >= LIFE / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Sealer;
+    use crate::postgres::Postgres;
+
+    #[test]
+    fn a_token_is_replaced_at_half_its_life_and_when_the_clock_was_set_back() {
+        let written = SystemTime::UNIX_EPOCH + 1000 * LIFE;
+        assert!(!due(written, written));
+        assert!(!due(written, written + LIFE / 2 - Duration::from_secs(1)));
+        assert!(due(written, written + LIFE / 2));
+        assert!(due(written, written + 100 * LIFE), "after a night asleep");
+        assert!(due(written, written - Duration::from_secs(1)));
+    }
+
+    #[tokio::test]
+    async fn each_token_written_is_a_new_one_and_accepted() {
+        let pool = Postgres::scratch().await.expect("a database").pool().await.expect("a pool");
+        crate::store::migrate(&pool).await.expect("the schema");
+        let dir = tempfile::tempdir().expect("a folder");
+        let sealer = Sealer::open_or_make(&dir.path().join("key")).expect("a key");
+        let keys = Keys::load(pool, sealer, "https://test").await.expect("keys");
+        let path = dir.path().join("token");
+        let file = TokenFile::new(keys.clone(), "admin", &["system:masters"], path.clone());
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            file.write().expect("it can be written");
+            let token = std::fs::read_to_string(&path).expect("it is there");
+            let header = format!("Bearer {token}").parse().expect("a header: no line break in it");
+            let headers = http::HeaderMap::from_iter([(http::header::AUTHORIZATION, header)]);
+            let caller = crate::auth::authenticate(&keys, &headers).await.expect("it is accepted");
+            assert!(caller.administrator());
+            seen.push(token);
+        }
+        assert_ne!(seen[0], seen[1]);
     }
 }

@@ -88,6 +88,13 @@ impl Up {
         self.wait()
     }
 
+    /// SIGINT to its process group, as a terminal does it.
+    pub fn interrupt_group(mut self) -> ExitStatus {
+        let group = Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        rustix::process::kill_process_group(group, Signal::INT).unwrap();
+        self.wait()
+    }
+
     /// SIGKILL, as a crash.
     pub fn kill(mut self) {
         self.crashed = true;

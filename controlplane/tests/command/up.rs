@@ -97,6 +97,21 @@ fn a_signal_during_the_start_leaves_nothing_running() {
 }
 
 #[test]
+fn ctrl_c_at_the_terminal_which_reaches_the_whole_group_ends_all_in_order() {
+    let dir = folder();
+    let up = Up::start_with(dir.path(), |command| {
+        command.process_group(0);
+    });
+    let status = up.interrupt_group();
+    assert!(status.success(), "{status}");
+    assert_eq!(processes_of(dir.path()), [] as [u32; 0]);
+    let log = fs::read_to_string(dir.path().join("log")).unwrap();
+    assert!(log.contains("Stopped. The data is kept in"), "{log}");
+    let postgres = fs::read_to_string(dir.path().join("data/postgres/log")).unwrap();
+    assert!(postgres.contains("database system is shut down"), "Postgres wrote everything down: {postgres}");
+}
+
+#[test]
 fn secrets_are_for_their_owner_alone() {
     let dir = folder();
     let up = Up::start(dir.path());
