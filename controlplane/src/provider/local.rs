@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use torch_remote_api::agent::{AgentConfig, Listen, SlotConfig};
 use torch_remote_api::gpu::GpuType;
 use torch_remote_api::machine::RemoteMachineSpec;
+use torch_remote_api::quantity::Quantity;
 use torch_remote_plan::machine::Refusal;
 
 use super::{Error, Provider, Request, Running, Sighting};
@@ -46,7 +47,7 @@ pub struct Settings {
     pub short_dir: PathBuf,
     /// The agent's whole environment.
     pub environment: Vec<(String, String)>,
-    /// Intra-op threads of each executor; 0: all cores.
+    /// Intra-op threads of each executor where a machine's `spec.cpu` does not say; 0: all cores.
     pub threads: u32,
 }
 
@@ -148,7 +149,7 @@ impl Local {
             control: listen("control".to_owned()),
             slots: (0..spec.slots()).map(slot).collect(),
             device: if spec.gpu.gpu_type == GpuType::Cpu { "cpu" } else { "cuda" }.to_owned(),
-            threads: self.settings.threads,
+            threads: spec.cpu.as_ref().map_or(self.settings.threads, |cpu| threads(cpu, spec.slots())),
             dead_man_ms: request.agent.dead_man_ms,
             heartbeat_ms: request.agent.heartbeat_ms,
             otlp: request.agent.otlp.clone(),
@@ -298,6 +299,11 @@ fn make_private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// An executor's share of the processors a machine asks for; one at least.
+fn threads(cpu: &Quantity, slots: u32) -> u32 {
+    u32::try_from(cpu.units() / u64::from(slots.max(1))).unwrap_or(u32::MAX).max(1)
+}
+
 fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
     file.write_all(text)
@@ -308,4 +314,15 @@ fn last_lines(path: &Path) -> String {
     let tail = String::from_utf8_lossy(&text[text.len().saturating_sub(QUOTED_BYTES)..]).into_owned();
     let lines: Vec<&str> = tail.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(3)..].join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::threads;
+
+    #[test]
+    fn the_processors_of_a_machine_are_shared_by_its_executors() {
+        let shared = |cpu: &str, slots| threads(&cpu.parse().expect("a quantity"), slots);
+        assert_eq!([shared("1", 1), shared("4", 2), shared("500m", 1), shared("1", 4)], [1, 2, 1, 1]);
+    }
 }
