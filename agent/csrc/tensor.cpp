@@ -112,7 +112,8 @@ Meta::Meta(const trb_meta& meta)
     last = -1;
     overflow = false;
   }
-  int64_t bytes = 0;
+  int64_t bytes = 0, end = 0;
+  overflow |= __builtin_add_overflow(last, 1, &end) || __builtin_mul_overflow(end, item, &end);
   TORCH_CHECK_VALUE(!overflow && !__builtin_mul_overflow(numel, item, &bytes), "the shape overflows 64 bits");
 
   int64_t expected = 1;

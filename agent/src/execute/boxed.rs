@@ -242,8 +242,12 @@ impl Storage {
     /// The view does not lie inside.
     pub fn read(&self, view: &View) -> Result<Vec<u8>> {
         let bytes = self.measure(view)?.bytes;
-        let mut data: Vec<u8> =
-            Vec::with_capacity(usize::try_from(bytes).expect("a view inside a storage fits memory"));
+        let mut data: Vec<u8> = Vec::new();
+        let room = usize::try_from(bytes).map(|room| data.try_reserve_exact(room));
+        if !matches!(room, Ok(Ok(()))) {
+            let message = format!("out of memory on the executor's host: {bytes} bytes are to be read");
+            return Err(Error::Torch { class: ErrorClass::OutOfMemoryError, message });
+        }
         let meta = raw::Meta::of(&view.meta);
         // SAFETY: `data` has room for `bytes` bytes, all of which trb_read writes when it succeeds.
         unsafe {

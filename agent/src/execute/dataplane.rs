@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, stream};
@@ -25,6 +26,8 @@ pub struct Service {
     session: Arc<Session>,
 }
 
+/// A stream says Hello within this time.
+const GREETING: Duration = Duration::from_secs(10);
 /// Longest chunk of bulk bytes.
 const CHUNK: usize = 1 << 20;
 
@@ -100,10 +103,11 @@ fn chunks(transfer: u64, offset: usize, data: Bytes) -> impl Iterator<Item = Res
 
 /// Reads one stream to its end.
 async fn converse(session: Arc<Session>, mut incoming: Streaming<ClientFrame>, frames: Frames) {
-    let hello = match incoming.message().await {
-        Ok(Some(ClientFrame { frame: Some(client_frame::Frame::Hello(hello)) })) => hello,
-        Ok(Some(_)) => return refuse(&frames),
-        Ok(None) | Err(_) => return,
+    let hello = match tokio::time::timeout(GREETING, incoming.message()).await {
+        Ok(Ok(Some(ClientFrame { frame: Some(client_frame::Frame::Hello(hello)) }))) => hello,
+        Ok(Ok(Some(_))) => return refuse(&frames),
+        // Silent, gone or broken before it said who it is.
+        Ok(Ok(None) | Err(_)) | Err(_) => return,
     };
     let stream = session.stream();
     session.hello(stream, hello, frames);

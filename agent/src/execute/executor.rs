@@ -171,7 +171,7 @@ impl<O: Outlet> Executor<O> {
                 return Err(Stop::Violation(Violation::StorageTwice(id)));
             }
         }
-        let poison = gather(&mut self.table, &ready.slots, room)?;
+        let poison = gather(&mut self.table, &ready.slots, self.limits.memory_bytes, room)?;
         let outcome = match (poison, &ready.prepared) {
             (Some(poison), _) => Err(poison),
             (None, Err(error)) => Err(self.failed(&ready.operator, error.clone())?),
@@ -231,10 +231,7 @@ impl<O: Outlet> Executor<O> {
                 Ok(())
             }
             Command::Write { view, data } => self.write(&view, &data),
-            Command::WriteBulk { transfer, view, bytes } => {
-                let data = self.transfers.upload(self.incarnation, transfer.0, bytes)?;
-                self.write(&view, &data)
-            }
+            Command::WriteBulk { transfer, view, bytes } => self.write_bulk(transfer, &view, bytes),
             Command::Read { request, view } => self.read(request, &view),
             Command::ReadBulk { request, transfer, view, bytes } => self.read_bulk(request, transfer, &view, bytes),
             Command::CallNow { request, signature, args } => self.call_now(request, &signature, args),
@@ -293,32 +290,27 @@ impl<O: Outlet> Executor<O> {
     }
 }
 
-impl From<Superseded> for Stop {
-    fn from(_: Superseded) -> Stop {
-        Stop::Superseded
-    }
-}
-
 /// Fills `room` with the slots' memory; returns the first poison that keeps the command from running.
-fn gather(table: &mut Table, slots: &[Slot], room: &mut Room) -> Result<Option<Rc<Failure>>, Stop> {
+fn gather(table: &mut Table, slots: &[Slot], limit: u64, room: &mut Room) -> Result<Option<Rc<Failure>>, Stop> {
     room.pointers.clear();
     room.offsets.clear();
     let mut poison = None;
     for (slot, (id, offset)) in slots.iter().zip(&room.args.views) {
-        let entry = table.get_mut(*id).ok_or_else(|| unknown(*id))?;
+        let entry = table.get(*id).ok_or_else(|| unknown(*id))?;
         room.offsets.push(*offset);
-        if let Content::Held(storage) = &entry.content {
-            room.pointers.push(storage.pointer());
-            continue;
-        }
-        let overwritten = slot.writes != 0 && slot.reads == 0 && entry.covered_by(slot.covers, *offset);
-        let failure = entry.content.poison().map(Rc::clone);
-        match overwritten.then(|| entry.memory().map(Storage::pointer)) {
-            Some(Ok(pointer)) => room.pointers.push(pointer),
-            Some(Err(_)) | None => {
-                poison = poison.or(failure);
-                room.pointers.push(std::ptr::null_mut());
+        let failure = match &entry.content {
+            Content::Held(storage) => {
+                room.pointers.push(storage.pointer());
+                continue;
             }
+            Content::Spoiled(_, failure) | Content::Missing(failure) => Rc::clone(failure),
+        };
+        let overwritten = slot.writes != 0 && slot.reads == 0 && entry.covered_by(slot.covers, *offset);
+        // Without room for memory the old failure stands.
+        let memory = if overwritten { table.memory(*id, limit).ok().flatten() } else { None };
+        room.pointers.push(memory.map_or(std::ptr::null_mut(), Storage::pointer));
+        if memory.is_none() {
+            poison.get_or_insert(failure);
         }
     }
     Ok(poison)

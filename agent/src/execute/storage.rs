@@ -1,7 +1,7 @@
 //! The session's storages: which exist, what they hold, and which are poisoned.
 //!
 //! Owns ids, sizes and poison. Leaves what an operator reads and writes to `executor`. Invariants: an id is used once; the sum of sizes is that of the storages
-//! in the table; a poisoned storage's bytes are never handed out.
+//! in the table that have memory; a poisoned storage's bytes are never handed out.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -109,24 +109,20 @@ impl Content {
     }
 }
 
+impl Content {
+    /// The memory, whether it has a meaning or not.
+    pub fn storage(&self) -> Option<&Storage> {
+        match self {
+            Content::Held(storage) | Content::Spoiled(storage, _) => Some(storage),
+            Content::Missing(_) => None,
+        }
+    }
+}
+
 impl Entry {
     /// Whether a write of `covers` bytes from the start on (or -1) leaves nothing of what was there.
     pub fn covered_by(&self, covers: i64, offset: i64) -> bool {
         offset == 0 && covers >= 0 && covers as u64 >= self.bytes
-    }
-
-    /// The memory, poisoned or not; made now if it is missing.
-    ///
-    /// # Errors
-    /// Out of memory.
-    pub fn memory(&mut self) -> Result<&Storage, boxed::Error> {
-        if let Content::Missing(failure) = &self.content {
-            self.content = Content::Spoiled(Storage::new(self.bytes)?, Rc::clone(failure));
-        }
-        match &self.content {
-            Content::Held(storage) | Content::Spoiled(storage, _) => Ok(storage),
-            Content::Missing(_) => unreachable!("memory was made above"),
-        }
     }
 
     /// Every byte was overwritten.
@@ -182,9 +178,25 @@ impl Table {
         self.entries.contains_key(&id)
     }
 
+    /// The memory of a storage, poisoned or not; made now if it is missing and so many bytes more fit `limit` (0 = none). `None`: there is no such storage.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn memory(&mut self, id: StorageId, limit: u64) -> Result<Option<&Storage>, boxed::Error> {
+        let Some(entry) = self.entries.get_mut(&id.0) else { return Ok(None) };
+        if let Content::Missing(failure) = &entry.content {
+            room(self.bytes, entry.bytes, limit)?;
+            entry.content = Content::Spoiled(Storage::new(entry.bytes)?, Rc::clone(failure));
+            self.bytes += entry.bytes;
+        }
+        Ok(entry.content.storage())
+    }
+
     /// Adds a storage under an id that is not in use.
     pub fn insert(&mut self, id: u64, content: Content, bytes: u64, made: Rc<Made>, now: Duration) {
-        self.bytes += bytes;
+        if content.storage().is_some() {
+            self.bytes += bytes;
+        }
         self.highest = self.highest.max(id);
         self.entries.insert(id, Entry { content, bytes, made, born: now, reported: false });
     }
@@ -192,7 +204,9 @@ impl Table {
     /// Drops a storage; false if there is none.
     pub fn remove(&mut self, id: StorageId) -> bool {
         let Some(entry) = self.entries.remove(&id.0) else { return false };
-        self.bytes -= entry.bytes;
+        if entry.content.storage().is_some() {
+            self.bytes -= entry.bytes;
+        }
         if entry.reported {
             self.vanished.push(id.0);
         }
@@ -202,12 +216,14 @@ impl Table {
     /// Notes that a storage's memory has another size now.
     pub fn resized(&mut self, id: StorageId, bytes: u64) {
         if let Some(entry) = self.entries.get_mut(&id.0) {
-            self.bytes = self.bytes - entry.bytes + bytes;
+            if entry.content.storage().is_some() {
+                self.bytes = self.bytes - entry.bytes + bytes;
+            }
             entry.bytes = bytes;
         }
     }
 
-    /// Sum of sizes.
+    /// Sum of sizes of those that have memory.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -263,4 +279,18 @@ impl Hasher for IdHasher {
         let product = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = product ^ (product >> 32);
     }
+}
+
+/// Whether `asked` bytes more fit.
+///
+/// # Errors
+/// Out of memory: they do not.
+pub fn room(used: u64, asked: u64, limit: u64) -> Result<(), boxed::Error> {
+    if limit == 0 || used.saturating_add(asked) <= limit {
+        return Ok(());
+    }
+    let message = format!(
+        "out of memory: {asked} bytes were asked for, tensors take {used} and the lease may use {limit}. Free tensors, or lease more memory"
+    );
+    Err(boxed::Error::Torch { class: v1::ErrorClass::OutOfMemoryError, message })
 }

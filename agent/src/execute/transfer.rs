@@ -24,6 +24,15 @@ pub struct Transfers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Superseded;
 
+/// Why an upload cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unusable {
+    /// The process that sent it is gone.
+    Superseded,
+    /// It has another length than its command says.
+    Announced,
+}
+
 /// Why a chunk is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -45,8 +54,8 @@ struct State {
     incarnation: u32,
     uploads: HashMap<u64, Upload>,
     staged: u64,
-    /// The upload the stream waits for.
-    wanted: Option<u64>,
+    /// The upload the stream waits for, and its length.
+    wanted: Option<(u64, u64)>,
     /// Uploads that the executor has used, the oldest first: a repeat of one is acknowledged.
     used: VecDeque<(u64, u64)>,
     download: Option<(u64, Bytes)>,
@@ -84,31 +93,35 @@ impl Transfers {
     /// Waits for an upload of `total` bytes and takes it. Executor's thread.
     ///
     /// # Errors
-    /// [`Superseded`] when `incarnation` no longer holds the session.
-    pub fn upload(&self, incarnation: u32, transfer: u64, total: u64) -> Result<Vec<u8>, Superseded> {
+    /// [`Unusable`].
+    pub fn upload(&self, incarnation: u32, transfer: u64, total: u64) -> Result<Vec<u8>, Unusable> {
         let mut state = self.lock();
         if total == 0 {
             return Ok(Vec::new());
         }
-        state.wanted = Some(transfer);
+        state.wanted = Some((transfer, total));
         self.uploads.notify_waiters();
         loop {
             if state.incarnation != incarnation {
-                return Err(Superseded);
+                return Err(Unusable::Superseded);
             }
-            if state.uploads.get(&transfer).is_some_and(|upload| upload.data.len() as u64 == upload.total) {
-                let upload = state.uploads.remove(&transfer).expect("it was there");
-                state.wanted = None;
-                state.staged -= upload.total;
-                state.used.push_back((transfer, upload.total));
-                if state.used.len() > REMEMBERED {
-                    state.used.pop_front();
+            match state.uploads.get(&transfer) {
+                Some(upload) if upload.total != total => return Err(Unusable::Announced),
+                Some(upload) if upload.data.len() as u64 == total => {
+                    let upload = state.drop_upload(transfer, total);
+                    state.wanted = None;
+                    self.uploads.notify_waiters();
+                    return Ok(upload.map(|upload| upload.data).unwrap_or_default());
                 }
-                self.uploads.notify_waiters();
-                return Ok(upload.data);
+                Some(_) | None => state = self.executor.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
-            state = self.executor.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The stream has no use for an upload: what came is dropped, what comes is acknowledged. Executor's thread.
+    pub fn discard(&self, transfer: u64, total: u64) {
+        self.lock().drop_upload(transfer, total);
+        self.uploads.notify_waiters();
     }
 
     /// Takes a chunk when there is room for its upload; returns how many bytes are received from the start on.
@@ -174,9 +187,13 @@ impl Transfers {
             return Some(Ok(*total));
         }
         if !state.uploads.contains_key(&transfer) {
-            let fits = state.staged.saturating_add(total) <= self.staging_bytes;
-            if !fits && state.wanted != Some(transfer) {
-                return None;
+            match state.wanted {
+                Some((wanted, length)) if wanted == transfer && length != total => {
+                    return Some(Err(Refusal::Announced(transfer)));
+                }
+                Some((wanted, _)) if wanted == transfer => {}
+                Some(_) | None if state.staged.saturating_add(total) > self.staging_bytes => return None,
+                Some(_) | None => {}
             }
             state.staged += total;
             state.uploads.insert(transfer, Upload { total, data: Vec::new() });
@@ -205,6 +222,19 @@ impl Transfers {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes an upload out of staging, and remembers that it is done with.
+    fn drop_upload(&mut self, transfer: u64, total: u64) -> Option<Upload> {
+        let upload = self.uploads.remove(&transfer);
+        self.staged -= upload.as_ref().map_or(0, |upload| upload.total);
+        self.used.push_back((transfer, total));
+        if self.used.len() > REMEMBERED {
+            self.used.pop_front();
+        }
+        upload
     }
 }
 

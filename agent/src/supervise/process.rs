@@ -95,7 +95,7 @@ impl Process {
                     }
                     Ok(None) => break,
                     Err(error) => {
-                        tracing::warn!(%error, "an executor's link broke");
+                        tracing::debug!(%error, "an executor's link broke: it ended with words unread");
                         break;
                     }
                 }

@@ -1,6 +1,19 @@
 //! Commands about bytes: storages come and change size, and bytes enter and leave them.
 
 use super::*;
+use crate::storage::room;
+use crate::transfer::Unusable;
+
+/// What a write does to its storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Write {
+    /// Nothing of what was there is left.
+    Whole,
+    /// The rest stays as it is.
+    Part,
+    /// Nothing: the rest is poisoned, and so the whole stays.
+    Dropped,
+}
 
 impl<O: Outlet> Executor<O> {
     pub(super) fn create(&mut self, storage: StorageId, bytes: u64) -> Result<(), Stop> {
@@ -34,30 +47,80 @@ impl<O: Outlet> Executor<O> {
     }
 
     pub(super) fn write(&mut self, view: &View, data: &[u8]) -> Result<(), Stop> {
-        let entry = self.table.get_mut(view.storage).ok_or_else(|| unknown(view.storage))?;
-        let poisoned = entry.content.poison().is_some();
-        let (bytes, offset) = (entry.bytes, view.offset);
-        let written = entry.memory().and_then(|storage| {
-            let covers = storage.measure(view)?.covers;
-            let whole = offset == 0 && covers >= 0 && covers as u64 >= bytes;
-            // A part of a poisoned storage: what was there stays unknown.
-            if !poisoned || whole { storage.write(view, data).map(|()| whole) } else { Ok(false) }
-        });
+        let written = match self.destination(view, data.len() as u64)? {
+            Ok(Write::Dropped) => return Ok(()),
+            Ok(write) => {
+                let storage = self.table.get(view.storage).and_then(|entry| entry.content.storage());
+                storage.expect("a destination has memory").write(view, data).map(|()| write)
+            }
+            Err(error) => Err(error),
+        };
         match written {
-            Ok(whole) => {
-                if whole {
+            Ok(write) => {
+                let entry = self.table.get_mut(view.storage).ok_or_else(|| unknown(view.storage))?;
+                if write == Write::Whole {
                     entry.clear();
                 }
                 if entry.made().dtype == 0 {
                     let label = entry.made().label.clone();
                     entry.label(Made::by(&label, &view.meta));
                 }
+                Ok(())
+            }
+            Err(error) => self.unwritten(view, error),
+        }
+    }
+
+    /// Waits for the bytes only if they have a place to go to.
+    pub(super) fn write_bulk(&mut self, transfer: TransferId, view: &View, bytes: u64) -> Result<(), Stop> {
+        match self.destination(view, bytes)? {
+            Ok(Write::Whole | Write::Part) => {
+                let data =
+                    self.transfers.upload(self.incarnation, transfer.0, bytes).map_err(|unusable| match unusable {
+                        Unusable::Superseded => Stop::Superseded,
+                        Unusable::Announced => Stop::Violation(Violation::BadTransfer(transfer.0)),
+                    })?;
+                self.write(view, &data)
+            }
+            Ok(Write::Dropped) => {
+                self.transfers.discard(transfer.0, bytes);
+                Ok(())
             }
             Err(error) => {
-                let failure = self.failed("aten::copy_", error)?;
-                self.table.get_mut(view.storage).expect("it was there").spoil(&failure);
+                self.transfers.discard(transfer.0, bytes);
+                self.unwritten(view, error)
             }
         }
+    }
+
+    /// What a write of `bytes` into a view would do.
+    fn destination(&mut self, view: &View, bytes: u64) -> Result<Result<Write, boxed::Error>, Stop> {
+        let entry = self.table.get(view.storage).ok_or_else(|| unknown(view.storage))?;
+        let (poisoned, size) = (entry.content.poison().is_some(), entry.bytes);
+        let storage = match self.table.memory(view.storage, self.limits.memory_bytes) {
+            Ok(storage) => storage.ok_or_else(|| unknown(view.storage))?,
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(storage.measure(view).and_then(|measure| {
+            if measure.bytes != bytes {
+                return Err(refused(
+                    ErrorClass::ValueError,
+                    format!("the view takes {} bytes and {bytes} are to be written", measure.bytes),
+                ));
+            }
+            let whole = view.offset == 0 && measure.covers >= 0 && measure.covers as u64 >= size;
+            Ok(match (whole, poisoned) {
+                (true, _) => Write::Whole,
+                (false, false) => Write::Part,
+                (false, true) => Write::Dropped,
+            })
+        }))
+    }
+
+    /// A failed write poisons what it would have written.
+    fn unwritten(&mut self, view: &View, error: boxed::Error) -> Result<(), Stop> {
+        let failure = self.failed("aten::copy_", error)?;
+        self.table.get_mut(view.storage).ok_or_else(|| unknown(view.storage))?.spoil(&failure);
         Ok(())
     }
 
@@ -88,6 +151,7 @@ impl<O: Outlet> Executor<O> {
         view: &View,
         bytes: u64,
     ) -> Result<(), Stop> {
+        let limit = self.limits.memory_bytes;
         let data = self.readable(view)?.and_then(|storage| {
             let measure = storage.measure(view)?;
             if measure.bytes != bytes {
@@ -96,13 +160,15 @@ impl<O: Outlet> Executor<O> {
                     format!("the view has {} bytes and {bytes} were asked for", measure.bytes),
                 ));
             }
+            // An expanded view has more bytes than its storage.
+            room(0, bytes, limit)?;
             storage.read(view).map(Bytes::from)
         });
         match data {
             Ok(data) => {
                 self.transfers.offer(transfer.0, data);
                 self.outlet.reply(request, reply::Result::Staged(v1::Staged { transfer: transfer.0, bytes }));
-                Ok(self.transfers.download(self.incarnation, transfer.0)?)
+                self.transfers.download(self.incarnation, transfer.0).map_err(|Superseded| Stop::Superseded)
             }
             Err(error) => {
                 let failure = self.read_failure(view, error)?;
@@ -131,17 +197,6 @@ impl<O: Outlet> Executor<O> {
 
     /// Whether so many bytes more fit the lease's limit.
     pub(super) fn room_for(&self, bytes: u64) -> Result<(), boxed::Error> {
-        let limit = self.limits.memory_bytes;
-        if limit == 0 || self.table.bytes().saturating_add(bytes) <= limit {
-            return Ok(());
-        }
-        Err(out_of_memory(bytes, self.table.bytes(), limit))
+        room(self.table.bytes(), bytes, self.limits.memory_bytes)
     }
-}
-
-fn out_of_memory(asked: u64, used: u64, limit: u64) -> boxed::Error {
-    let message = format!(
-        "out of memory: {asked} bytes were asked for, tensors take {used} and the lease may use {limit}. Free tensors, or lease more memory"
-    );
-    refused(ErrorClass::OutOfMemoryError, message)
 }

@@ -8,7 +8,7 @@ impl<O: Outlet> Executor<O> {
     pub(super) fn call_now(&mut self, request: RequestId, signature: &Signature, args: CallArgs) -> Result<(), Stop> {
         let ready = Ready::new(signature, true)?;
         let mut room = Room { args, ..Room::default() };
-        let result = match gather(&mut self.table, &ready.slots, &mut room)? {
+        let result = match gather(&mut self.table, &ready.slots, self.limits.memory_bytes, &mut room)? {
             Some(poison) => Err(poison),
             None => self.run_now(&ready, &room)?,
         };

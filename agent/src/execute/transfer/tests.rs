@@ -53,3 +53,15 @@ fn a_new_incarnation_frees_an_executor_that_waits() {
     assert_eq!(executor.join().expect("the executor's thread ends"), Err(Superseded));
     assert_eq!(transfers.bytes(3), None);
 }
+
+#[tokio::test]
+async fn an_upload_of_another_length_than_its_command_is_refused_and_a_useless_one_is_acknowledged() {
+    let transfers = Transfers::new(16);
+    transfers.begin(1);
+    assert_eq!(transfers.chunk(1, 0, 4, b"ab").await, Ok(2));
+    assert_eq!(transfers.upload(1, 1, 8), Err(Unusable::Announced));
+    transfers.discard(3, 8);
+    assert_eq!(transfers.chunk(3, 0, 8, b"abcd").await, Ok(8));
+    transfers.discard(1, 4);
+    assert_eq!(transfers.chunk(4, 0, 16, b"abcd").await, Ok(4), "what was dropped takes no room");
+}

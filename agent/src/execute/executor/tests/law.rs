@@ -143,6 +143,26 @@ fn memory_that_is_not_the_leases_is_refused_before_it_is_allocated() {
     let full = client.define(full);
     client.call(full, &[], Some(600)).unwrap();
     assert_eq!(client.values(600, &[1]).unwrap_err().class(), ErrorClass::OutOfMemoryError);
+    // What was refused takes no memory from others.
+    let b = client.tensor(&[3.]);
+    assert_eq!(client.values(b, &[1]), Ok(vec![3.]));
+    assert_eq!(client.sync().map(|failure| failure.operator), None);
+    // An expanded view of four bytes, asked for whole.
+    let expanded = TensorMeta { sizes: vec![1 << 40], strides: vec![0], ..meta(&[]) };
+    let request = client.request();
+    let bulk = Command::ReadBulk {
+        request,
+        transfer: TransferId(1),
+        view: View { meta: expanded, ..view(b, &[]) },
+        bytes: 4 << 40,
+    };
+    client.run(bulk).unwrap();
+    assert!(
+        matches!(client.last(request), reply::Result::Failure(failure) if failure.class() == ErrorClass::OutOfMemoryError)
+    );
+    // An upload whose bytes have no place to go to is not waited for.
+    client.run(Command::WriteBulk { transfer: TransferId(2), view: view(b, &[4]), bytes: 16 }).unwrap();
+    assert_eq!(client.values(b, &[1]).unwrap_err().class(), ErrorClass::IndexError);
 }
 
 #[test]
