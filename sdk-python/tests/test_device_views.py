@@ -104,3 +104,11 @@ def test_freed_tensors_free_their_storages(device: torch.device) -> None:
     assert count("live_storages", device.index) == before + 10
     del x, y
     assert count("live_storages", device.index) == before
+
+
+def test_an_empty_out_takes_the_result_whatever_the_order_of_its_input(device: torch.device) -> None:
+    x = torch.randn(4, 5)
+    for ours, theirs in ((x.t().to(device), x.t()), (x.to(device)[:, ::2], x[:, ::2])):
+        out = torch.empty(0, device=device)
+        torch.abs(ours, out=out)
+        assert torch.equal(out.cpu(), theirs.abs())

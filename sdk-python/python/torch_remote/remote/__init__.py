@@ -92,6 +92,10 @@ def is_initialized() -> bool:
     return device_count() > 0 and not _is_in_bad_fork()
 
 
+# torch.utils.checkpoint reads it: without it a recomputed segment would draw other dropout masks than its forward did.
+_initialized = True
+
+
 def init() -> None:
     """Leases what TORCH_REMOTE_GPU names when nothing is held."""
     _lazy_init()
