@@ -118,6 +118,8 @@ pub struct Binding {
     pub phase: Phase,
     /// How long its client had been silent when the agent said so.
     pub silent: Duration,
+    /// How long no operator had been queued or running.
+    pub idle: Duration,
 }
 
 /// Whether anything there is, now or later, can satisfy it.

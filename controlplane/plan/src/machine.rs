@@ -193,7 +193,7 @@ fn running(desired: &Desired, observed: &Observation, attempt: &Attempt, now: Ti
             };
             let deadline = since + desired.startup_timeout;
             if now >= deadline {
-                let message = format!("not ready after {} s; its log says why", desired.startup_timeout.as_secs());
+                let message = format!("not ready within spec.startupTimeout ({} s)", desired.startup_timeout.as_secs());
                 return (Some(Action::BeginEnd { number, end: End::StartupTimeout, message }), None);
             }
             wake = earliest(wake, Some(deadline));
@@ -222,8 +222,13 @@ fn while_ending(observed: &Observation, attempt: &Attempt, ending: (Time, End, &
     let (since, end, message) = ending;
     match &observed.instance {
         Observed::Unknown => (None, None),
-        Observed::Known(Instance::Absent { .. }) => {
-            (Some(Action::RecordGone { number, end, message: message.clone() }), None)
+        Observed::Known(Instance::Absent { why }) => {
+            // What the provider knows of it is wanted where the end is a failure to be understood.
+            let message = match end.is_failure() && !why.is_empty() {
+                true => format!("{message}; {why}"),
+                false => message.clone(),
+            };
+            (Some(Action::RecordGone { number, end, message }), None)
         }
         Observed::Known(Instance::Running { .. }) => {
             let force_at = since + TERMINATE_GRACE;

@@ -53,7 +53,7 @@ pub async fn live(pool: &PgPool, lease: Uuid) -> Result<Option<Live>, Error> {
 pub async fn bindings(pool: &PgPool, lease: Uuid) -> Result<(Vec<Binding>, u32), Error> {
     let rows = sqlx::query!(
         r#"select b.machine_uid, b.slot, b.epoch, b.terms, b.bound_at, b.acked_at is not null as "acked!", b.endpoints, b.refused, b.session_at,
-                  b.revoked_at is not null as "revoked!", b.released_at is not null as "released!", b.release_reason, b.release_message, s.gpu, s.phase, s.silent_ms,
+                  b.revoked_at is not null as "revoked!", b.released_at is not null as "released!", b.release_reason, b.release_message, s.gpu, s.phase, s.silent_ms, s.idle_ms,
                   coalesce(a.seen_at > clock_now() - $2 * interval '1 second' and a.boot_id = b.boot_id, false) as "heard!",
                   b.round = l.round as "current!"
            from binding b join lease_live l using (lease_uid) join slot s on s.machine_uid = b.machine_uid and s.slot = b.slot
@@ -85,6 +85,7 @@ pub async fn bindings(pool: &PgPool, lease: Uuid) -> Result<(Vec<Binding>, u32),
             released: row.released.then(release),
             phase: if row.heard { phase(&row.phase) } else { Phase::Unknown },
             silent: std::time::Duration::from_millis(row.silent_ms.cast_unsigned()),
+            idle: std::time::Duration::from_millis(row.idle_ms.cast_unsigned()),
         });
     }
     Ok((bindings, u32::try_from(older).unwrap_or(u32::MAX)))

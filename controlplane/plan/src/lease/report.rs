@@ -1,10 +1,18 @@
 //! What the status of a lease says.
 
+use std::time::Duration;
+
+use chrono::TimeDelta;
 use torch_remote_api::condition::{self, Fact, Truth};
 use torch_remote_api::lease::{BOUND, DeviceLeaseStatus, ENDED, EndReason, LeasedDevice, RELEASED, RESERVED, reason};
 
 use super::{Binding, Desired, Observation, Phase, State};
 use crate::Time;
+
+/// Shorter idleness is not shown.
+const IDLE_SHOWN: Duration = Duration::from_secs(60);
+/// Differences between two reports of the same idleness.
+const FLICKER: TimeDelta = TimeDelta::seconds(30);
 
 /// A session is open. `Unknown` when its client is silent.
 pub const ACTIVE: &str = "Active";
@@ -27,8 +35,23 @@ pub(super) fn status(desired: &Desired, observed: &Observation, now: Time) -> De
     status.bound_at = observed.bindings.iter().map(|binding| binding.bound_at).min().filter(|_| !waits).map(Into::into);
     status.opened_at = opened.map(Into::into);
     status.expires_at = opened.map(|at| (at + desired.duration).into());
+    status.idle_since = idle_since(observed, now).map(Into::into);
     status.phase = Some(status.derive_phase());
     status
+}
+
+/// Since when no operator has been queued or running on any of its executors, once that is a minute. Reports come at intervals, so a difference of a few
+/// seconds is none.
+fn idle_since(observed: &Observation, now: Time) -> Option<Time> {
+    let open = |binding: &Binding| matches!(binding.phase, Phase::Active | Phase::Disconnected);
+    let idle =
+        observed.bindings.iter().map(|binding| if open(binding) { binding.idle } else { Duration::ZERO }).min()?;
+    let before = observed.status.idle_since.map(torch_remote_api::time::Time::get);
+    if observed.bindings.iter().any(|binding| binding.phase == Phase::Unknown) {
+        return before;
+    }
+    let since = (idle >= IDLE_SHOWN).then(|| now - idle)?;
+    Some(before.filter(|before| (*before - since).abs() <= FLICKER).unwrap_or(since))
 }
 
 fn waiting(observed: &Observation) -> Vec<Fact> {

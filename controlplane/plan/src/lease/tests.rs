@@ -112,6 +112,7 @@ impl World {
                 released: None,
                 phase: Phase::Idle,
                 silent: Duration::ZERO,
+                idle: Duration::ZERO,
             });
         }
         self.live.as_mut().expect("waiting").state = State::Bound;
@@ -315,6 +316,26 @@ fn a_silent_client_s_lease_is_reclaimed_only_when_others_wait() {
     world.heard = true;
     world.settle(&desired());
     assert!(world.bindings.iter().all(|binding| binding.revoked));
+}
+
+#[test]
+fn idleness_is_shown_once_it_is_a_minute_and_does_not_flicker() {
+    let mut world = World::bound();
+    world.session();
+    world.now = 100;
+    world.bindings[0].idle = Duration::from_secs(90);
+    world.bindings[1].idle = Duration::from_secs(59);
+    world.settle(&desired());
+    assert_eq!(world.status.idle_since, None, "one of its executors is not idle");
+    world.bindings[1].idle = Duration::from_secs(80);
+    world.settle(&desired());
+    assert_eq!(world.status.idle_since, Some(at(20).into()));
+    world.now = 130;
+    world.bindings[1].idle = Duration::from_secs(108);
+    assert_eq!(world.settle(&desired()), 0, "the same idleness, reported a little later");
+    world.bindings[1].idle = Duration::ZERO;
+    world.settle(&desired());
+    assert_eq!(world.status.idle_since, None);
 }
 
 #[derive(Debug, Clone)]
