@@ -255,6 +255,7 @@ def run_demo(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
 
 def run_bench(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
     build(steps, env)
+    env = {**env, "PYTHONPATH": os.pathsep.join([env["PYTHONPATH"], str(ROOT / "tests")])}
     for program in sorted((ROOT / "tests" / "bench").glob("bench_*.py")):
         steps.run(program.stem, [env["PYO3_PYTHON"], "-u", str(program.relative_to(ROOT)), *rest], env)
 

@@ -8,6 +8,7 @@ mod connection;
 mod error;
 mod renewal;
 mod trace;
+mod vigil;
 mod wait;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use pyo3::prelude::*;
 use connection::{Connection, Question};
 use renewal::Renewal;
 use trace::Trace;
+use vigil::Vigil;
 
 /// The user's control plane.
 #[pyclass(frozen, module = "torch_remote._C")]
@@ -94,6 +96,11 @@ impl ControlPlane {
     fn keep_renewing(&self, path: String, seconds: f64) -> Renewal {
         Renewal::start(self.connection.clone(), path, Duration::from_secs_f64(seconds))
     }
+
+    /// Watches an open lease in the background: ends those of its sessions (`indexes`) that are not connected when the lease is over.
+    fn keep_vigil(&self, collection: String, name: String, uid: String, indexes: Vec<i32>) -> Vigil {
+        Vigil::start(self.connection.clone(), collection, name, uid, indexes)
+    }
 }
 
 /// Adds this module's classes to `torch_remote._C`.
@@ -103,5 +110,6 @@ impl ControlPlane {
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<ControlPlane>()?;
     module.add_class::<Renewal>()?;
+    module.add_class::<Vigil>()?;
     module.add_class::<Trace>()
 }

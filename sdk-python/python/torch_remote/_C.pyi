@@ -1,7 +1,6 @@
 """The native core. Calls marked BLOCKING release the GIL and see Ctrl-C."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
@@ -27,9 +26,14 @@ class ControlPlane:
         self, collection: str, name: str, seen: Callable[[str], bool], *, seconds: float | None = None
     ) -> bool: ...
     def keep_renewing(self, path: str, seconds: float) -> Renewal: ...
+    def keep_vigil(self, collection: str, name: str, uid: str, indexes: list[int]) -> Vigil: ...
 
 class Renewal:
     """A lease that is renewed in the background."""
+    def stop(self) -> None: ...
+
+class Vigil:
+    """A lease whose end is watched for in the background."""
     def stop(self) -> None: ...
 
 class Trace:
@@ -42,19 +46,34 @@ class Trace:
 def register(remote_lost: type[BaseException], no_lease: type[BaseException]) -> None:
     """Registers the device's kernels, allocator, guard and hooks with PyTorch. Once."""
 
-def open_session(endpoints: list[dict[str, str]], token: str, attach: bool, uid: str, lease: str) -> int:
+def open_session(
+    endpoints: list[dict[str, str]],
+    token: str,
+    attach: bool,
+    uid: str,
+    lease: str,
+    *,
+    reconnect_window: float | None = None,
+) -> int:
     """Opens (or, `attach`, takes over) a lease's session with one executor; returns the device's index. BLOCKING."""
 
 def close_session(device: int, goodbye: bool) -> None:
-    """Ends the session; `goodbye` tells the executor that the lease is over. Safe to repeat."""
+    """Ends the session; `goodbye` tells the executor that the lease is over. Safe to repeat. BLOCKING, 3 s at most."""
 
 def device_state(device: int) -> tuple[str, str, str]:
     """("Open" | "Reconnecting" | "Ended", reason, message)."""
+
+def lose(device: int, reason: str, message: str) -> None:
+    """The control plane says that the lease is over: its tensors raise RemoteLost from now on."""
 
 def stats(device: int) -> dict[str, int]:
     """Counts of the session. Raises NoLease."""
 
 def reset_peak(device: int) -> None: ...
+def misses() -> dict[str, tuple[int, int, int]]:
+    """{operator: (misses, Python metas, calls that waited)} since the last reset."""
+
+def reset_counters() -> None: ...
 def on_notice(callback: Callable[[int, str, str], None]) -> None:
     """`callback(device, reason, message)` is called from another thread for each notice of an agent."""
 
@@ -66,4 +85,9 @@ def default_generator(device: int) -> torch.Generator: ...
 def synchronize(device: int) -> None:
     """BLOCKING."""
 
-def __getattr__(name: str) -> Any: ...
+def set_launch_blocking(on: bool) -> None: ...
+def forked() -> bool:
+    """Whether this process was made by fork from one with leases."""
+
+def _cut(device: int, after_bytes: int = 0) -> None:
+    """Tests only: the session's connection breaks after so many bytes more."""

@@ -81,6 +81,10 @@ class Api:
         """Renews a lease in the background until the result is stopped."""
         return self.control.keep_renewing(f"{self.collection('deviceleases')}/{name}/renew", _RENEW_SECONDS)
 
+    def keep_vigil(self, name: str, uid: str, indexes: list[int]) -> _C.Vigil:
+        """Ends sessions that are not connected when the control plane says that their lease is over."""
+        return self.control.keep_vigil(self.collection("deviceleases"), name, uid, indexes)
+
     def _ask(self, method: str, path: str, body: Json | None = None, seconds: float = 30.0) -> Json:
         sent = None if body is None else json.dumps(body)
         answer = self.control.request(method, path, sent, seconds=seconds, traceparent=self.traceparent)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import sys
 import warnings
+from typing import Any
 
 import torch
 from torch.utils import backend_registration
@@ -26,7 +29,25 @@ def register() -> None:
     )
     _printing.install()
     _machines.patch_to()
+    _refuse_dlpack()
     _C.on_notice(_notice)
+    # As CUDA_LAUNCH_BLOCKING: each operator waits, so that its failure is raised on its own line.
+    _C.set_launch_blocking(os.environ.get("TORCH_REMOTE_LAUNCH_BLOCKING", "0") not in ("", "0"))
+
+
+def _refuse_dlpack() -> None:
+    """DLPack hands out an address; a remote tensor's is nowhere in this process."""
+    original = torch.Tensor.__dlpack__
+
+    @functools.wraps(original)
+    def __dlpack__(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if self.device.type == "remote":
+            raise BufferError(
+                f"a tensor on {self.device} has no memory in this process to share: move it with .cpu() first"
+            )
+        return original(self, *args, **kwargs)
+
+    torch.Tensor.__dlpack__ = __dlpack__  # type: ignore[method-assign]
 
 
 def _notice(device: int, reason: str, message: str) -> None:

@@ -36,6 +36,20 @@ from .errors import (
 __all__ = ["Cost", "Lease", "current", "ensure_lease", "held", "lease"]
 
 _GONE_SECONDS = 30.0
+# Of the process and not of a session, or no count.
+_NOT_SUMMED = frozenset(
+    (
+        "cache_entries",
+        "cache_hits",
+        "cache_misses",
+        "calls_now",
+        "python_metas",
+        "reads",
+        "round_trip_us",
+        "uncached",
+        "writes",
+    )
+)
 
 
 class Cost(NamedTuple):
@@ -97,6 +111,7 @@ class Lease:
         self._opened = _boot_seconds()
         self._released = False
         self._lock = threading.Lock()
+        self._vigil = api.keep_vigil(self.name, thing["metadata"]["uid"], devices)
 
     @property
     def name(self) -> str:
@@ -154,7 +169,7 @@ class Lease:
         total: dict[str, int] = {}
         for index in self._indexes:
             for name, value in _C.stats(index).items():
-                total[name] = max(total.get(name, 0), value) if name == "round_trip_us" else total.get(name, 0) + value
+                total[name] = max(total.get(name, 0), value) if name in _NOT_SUMMED else total.get(name, 0) + value
         return total
 
     def cost(self) -> Cost | None:
@@ -195,6 +210,7 @@ class Lease:
             self._released = True
         with _table_lock:
             _table.pop(self._request.selector, None)
+        self._vigil.stop()
         for index in self._indexes:
             _C.close_session(index, goodbye)
         if goodbye:
@@ -377,7 +393,7 @@ def _acquire(api: Api, request: Request, identity: Identity, wait: float | None,
     renewal = api.keep_renewing(name)
     try:
         bound = _wait_bound(api, name, request, wait, progress)
-        indexes = _open(api, bound, attach)
+        made = Lease(api, bound, _open(api, bound, attach), request, identity)
     except BaseException:
         progress.abandon()
         if not attach:
@@ -386,7 +402,6 @@ def _acquire(api: Api, request: Request, identity: Identity, wait: float | None,
     finally:
         renewal.stop()
         trace.end()
-    made = Lease(api, bound, indexes, request, identity)
     how = "taken over" if attach else "leased"
     progress.done(
         f"{how} {made.gpu} on machine {made.machine} for {_short(made.remaining)} as {made.device} (lease {made.name})"
@@ -508,15 +523,14 @@ def _ended(thing: Json) -> TorchRemoteError:
 def _open(api: Api, thing: Json, attach: bool) -> list[int]:
     """Opens one session per executor; returns their device indexes."""
     name, uid = thing["metadata"]["name"], thing["metadata"]["uid"]
+    full_name = f"{thing['metadata']['namespace']}/{name}"
+    window = _duration.seconds(thing["spec"].get("reconnectWindow", "30m"), "reconnectWindow")
     answer = api.act("deviceleases", name, "token", {"attach": attach})
     indexes: list[int] = []
     try:
         for device in thing["status"]["devices"]:
-            indexes.append(
-                _C.open_session(
-                    device["endpoints"], answer["token"], attach, uid, f"{thing['metadata']['namespace']}/{name}"
-                )
-            )
+            where = device["endpoints"]
+            indexes.append(_C.open_session(where, answer["token"], attach, uid, full_name, reconnect_window=window))
     except BaseException:
         for index in indexes:
             _C.close_session(index, False)

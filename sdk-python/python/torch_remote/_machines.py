@@ -147,15 +147,26 @@ class RemoteMachine:
         progress.done(f"machine {self.id} is Ready")
         return self
 
-    def stop(self) -> None:
-        """Releases its lease and deletes the object; the provider's instance ends. Safe to repeat."""
+    def stop(self, wait: Duration = "2m") -> None:
+        """Releases its lease, deletes the object, and waits until the provider says that the instance is gone. Safe to repeat.
+
+        Raises:
+            TorchRemoteError: it is not gone after `wait`; the control plane goes on ending it.
+        """
         if self._lease is not None:
             self._lease.release()
             self._lease = None
-        self._api.delete("remotemachines", self.id)
+        if not self._api.delete("remotemachines", self.id):
+            return
+        seconds = _duration.seconds(wait, "wait")
+        if not self._api.follow("remotemachines", self.id, lambda thing: thing is None, seconds):
+            fix = f"see `kubectl describe machine {self.id}`"
+            raise TorchRemoteError(
+                f"machine {self.id} is not gone after {seconds:g} s", fix=fix, reason="MachineTimeout"
+            )
 
     def is_running(self) -> bool:
-        """Whether the control plane sees it Ready."""
+        """Whether the control plane sees it Ready, and not on its way out."""
         thing = self._api.get("remotemachines", self.id)
         return thing is not None and thing.get("status", {}).get("phase") == "Ready"
 
