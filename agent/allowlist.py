@@ -10,9 +10,30 @@ import re
 
 import torch
 
-KEYS = ("CPU", "CUDA", "CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional", "CompositeImplicitAutograd")
+KEYS = (
+    "CPU",
+    "CUDA",
+    "CompositeExplicitAutograd",
+    "CompositeExplicitAutogradNonFunctional",
+    "CompositeImplicitAutograd",
+)
 # Types of arguments and results that travel, list and optional marks removed.
-TYPES = {"Tensor", "int", "SymInt", "float", "bool", "SymBool", "number", "Scalar", "str", "Device", "Generator", "ScalarType", "Layout", "MemoryFormat"}
+TYPES = {
+    "Tensor",
+    "int",
+    "SymInt",
+    "float",
+    "bool",
+    "SymBool",
+    "number",
+    "Scalar",
+    "str",
+    "Device",
+    "Generator",
+    "ScalarType",
+    "Layout",
+    "MemoryFormat",
+}
 # Reach beyond tensors, change what a tensor is, or skip the checks that keep kernels inside their memory.
 DENIED = re.compile(
     r"aten::("

@@ -42,7 +42,15 @@ class Signer:
 
     def token(self, kind: str, seconds: int, **claims: object) -> str:
         now = int(time.time())
-        claims = {"iss": ISSUER, "sub": "admin", "exp": now + seconds, "nbf": now, "iat": now, "jti": uuid.uuid4().hex, **claims}
+        claims = {
+            "iss": ISSUER,
+            "sub": "admin",
+            "exp": now + seconds,
+            "nbf": now,
+            "iat": now,
+            "jti": uuid.uuid4().hex,
+            **claims,
+        }
         head = _base64(json.dumps({"alg": "EdDSA", "typ": kind, "kid": "k1"}).encode())
         body = head + "." + _base64(json.dumps(claims).encode())
         return body + "." + _base64(self._key.sign(body.encode()))
@@ -156,7 +164,13 @@ class Agent:
         self.epochs[slot] += 1
         key = (slot, self.epochs[slot])
         numbers = {6: 3_600_000, 7: 1_800_000, 8: orphan_ms, 11: 600_000, 12: memory}
-        bind = _field(1, slot) + _field(2, self.epochs[slot]) + _field(3, lease) + _field(4, f"test/{lease}") + _field(5, "admin")
+        bind = (
+            _field(1, slot)
+            + _field(2, self.epochs[slot])
+            + _field(3, lease)
+            + _field(4, f"test/{lease}")
+            + _field(5, "admin")
+        )
         bind += b"".join(_field(number, value) for number, value in numbers.items())
         deadline = time.monotonic() + PATIENCE
         while True:
