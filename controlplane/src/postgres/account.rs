@@ -23,7 +23,7 @@ pub enum Account {
         /// Group id.
         gid: u32,
     },
-    /// A user namespace that shows root as this user. Files stay root's outside.
+    /// A user namespace that shows us as this user. Files stay ours outside.
     Namespace {
         /// User id inside.
         uid: u32,
@@ -67,9 +67,10 @@ impl Account {
 
 /// The first binaries that some account can run over `dir`, and that account. A cluster that exists keeps the account that owns it.
 pub(super) fn choose(found: Vec<Binaries>, dir: &Path) -> Result<(Binaries, Account), Error> {
-    if !rustix::process::geteuid().is_root() {
+    let own = rustix::process::geteuid();
+    if !own.is_root() {
         let first = found.into_iter().next().expect("find returns at least one");
-        return Ok((first, Account::Own));
+        return Ok((first, unprivileged(own.as_raw())));
     }
     let owner = fs::metadata(dir.join("data")).ok().map(|meta| meta.uid()).filter(|uid| *uid != 0);
     let rooted = owner.is_none() && dir.join("data").exists();
@@ -97,6 +98,17 @@ pub(super) fn choose(found: Vec<Binaries>, dir: &Path) -> Result<(Binaries, Acco
         return Ok((first, Account::Namespace { uid, gid }));
     }
     Err(barred.unwrap_or(Error::NoAccount))
+}
+
+/// This process's own account; or, where it has no name (as containers often run), that of a user who has one, in a namespace: initdb asks for the name.
+fn unprivileged(uid: u32) -> Account {
+    if lookup(|_, known| known == uid).is_some() {
+        return Account::Own;
+    }
+    match lookup(|name, _| name == "nobody") {
+        Some(Account::Other { uid, gid, .. }) if namespaces_work(uid, gid) => Account::Namespace { uid, gid },
+        _ => Account::Own,
+    }
 }
 
 /// The first folder on the way to `path` (itself included) that the user cannot enter.

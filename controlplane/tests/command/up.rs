@@ -188,19 +188,31 @@ fn what_it_cannot_use_is_refused_before_anything_runs() {
 
 #[test]
 fn a_user_without_rights_runs_it_all_under_its_own_name() {
-    const NOBODY: u32 = 65534;
+    runs_as(65534);
+}
+
+#[test]
+fn a_user_without_even_a_name_runs_it_all() {
+    // initdb wants a name: this needs user namespaces, which some containers forbid.
+    let allowed = std::process::Command::new("unshare").args(["--user", "true"]).uid(54321).status();
+    if allowed.is_ok_and(|status| status.success()) {
+        runs_as(54321);
+    }
+}
+
+fn runs_as(uid: u32) {
     if !rustix::process::geteuid().is_root() {
         // Every other test here already runs so.
         return;
     }
     let dir = folder();
-    std::os::unix::fs::chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    std::os::unix::fs::chown(dir.path(), Some(uid), Some(uid)).unwrap();
     let program = dir.path().join("torch-remote");
     fs::copy(PROGRAM, &program).unwrap();
     let up = Up::start_with(dir.path(), |command| {
         let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
         let mut other = std::process::Command::new(&program);
-        other.args(arguments).env_clear().env("HOME", dir.path()).env("PATH", "/usr/bin:/bin").uid(NOBODY).gid(NOBODY);
+        other.args(arguments).env_clear().env("HOME", dir.path()).env("PATH", "/usr/bin:/bin").uid(uid).gid(uid);
         let log = fs::OpenOptions::new().append(true).open(dir.path().join("log")).unwrap();
         other.stdin(std::process::Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).current_dir("/");
         *command = other;
