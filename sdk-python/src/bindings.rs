@@ -43,6 +43,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(set_launch_blocking, module)?,
         wrap_pyfunction!(lose, module)?,
         wrap_pyfunction!(cut, module)?,
+        wrap_pyfunction!(time_calls, module)?,
         wrap_pyfunction!(forked, module)?,
     ] {
         module.add_function(function)?;
@@ -263,6 +264,13 @@ fn lose(device: i32, reason: String, message: String) {
 fn cut(py: Python<'_>, device: i32, after_bytes: i64) -> PyResult<()> {
     existing(py, device)?.tell(Order::Cut(after_bytes));
     Ok(())
+}
+
+/// Benchmarks only: nanoseconds that issuing one operator of two tensors and one result costs in Rust, and dropping its result.
+#[pyfunction]
+#[pyo3(name = "_time_calls")]
+fn time_calls(calls: u32) -> f64 {
+    crate::submit::time_calls(calls)
 }
 
 /// Whether this process was made by fork from one with leases.

@@ -6,8 +6,10 @@ Control messages are few and small: they are written field by field here, so tha
 from __future__ import annotations
 
 import base64
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -95,6 +97,11 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
             yield key >> 3, message[at - length : at]
 
 
+def _die_with_parent() -> None:
+    """A test that is killed leaves no agent behind."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
 class Agent:
     """A running agent with one slot on a Unix socket."""
 
@@ -116,7 +123,8 @@ class Agent:
         import torch
 
         env = {**os.environ, "LD_LIBRARY_PATH": str(Path(torch.__file__).parent / "lib")}
-        self.process = subprocess.Popen([binary, "supervise", "--token", "intent", "--config", file], env=env)
+        command = [binary, "supervise", "--token", "intent", "--config", file]
+        self.process = subprocess.Popen(command, env=env, preexec_fn=_die_with_parent)
         self._commands: Queue[bytes | None] = Queue()
         self._bound: dict[tuple[int, int], bytes] = {}
         self._refused: dict[tuple[int, int], str] = {}
