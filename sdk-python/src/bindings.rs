@@ -69,7 +69,7 @@ fn register_device(py: Python<'_>, remote_lost: Py<PyAny>, no_lease: Py<PyAny>) 
 
 /// Opens (or, `attach`, takes over) a lease's session with one executor; returns the device's index. BLOCKING.
 #[pyfunction]
-#[pyo3(signature = (endpoints, token, attach, uid, lease, *, reconnect_window=None))]
+#[pyo3(signature = (endpoints, token, attach, uid, lease, *, reconnect_window=None, open_timeout=None))]
 fn open_session(
     py: Python<'_>,
     endpoints: Vec<HashMap<String, String>>,
@@ -78,6 +78,7 @@ fn open_session(
     uid: String,
     lease: String,
     reconnect_window: Option<f64>,
+    open_timeout: Option<f64>,
 ) -> PyResult<i32> {
     let endpoints = endpoints.iter().map(endpoint).collect::<PyResult<Vec<_>>>()?;
     if endpoints.is_empty() {
@@ -87,7 +88,7 @@ fn open_session(
     let settings = Settings {
         client: format!("torch-remote-sdk/{} lease/{lease}", env!("CARGO_PKG_VERSION")),
         torch,
-        open_timeout: OPEN_TIMEOUT,
+        open_timeout: open_timeout.map_or(OPEN_TIMEOUT, Duration::from_secs_f64),
         reconnect_window: reconnect_window.map_or(RECONNECT_WINDOW, Duration::from_secs_f64),
     };
     let credential = if attach { Held::Attach(token) } else { Held::Open(token) };

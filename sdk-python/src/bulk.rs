@@ -19,9 +19,11 @@ use crate::runtime;
 use crate::session::{Order, Session};
 
 mod carrier;
+mod copy;
 mod lent;
 
 use carrier::{Broken, Carrier};
+use copy::Copy;
 pub(crate) use lent::Lent;
 
 /// Uploads up to this size are copied and not waited for.
@@ -75,15 +77,15 @@ struct Upload {
 /// Where an upload's bytes are.
 #[derive(Debug, Clone)]
 enum Source {
-    Copied(Bytes),
+    Copied(Arc<Copy>),
     Lent(Arc<Lent>),
 }
 
 impl Source {
     /// Up to `length` bytes from `offset` on; `None` if the lender has taken them back.
-    fn chunk(&self, offset: u64, length: usize) -> Option<Bytes> {
+    async fn chunk(&self, offset: u64, length: usize) -> Option<Bytes> {
         match self {
-            Source::Copied(bytes) => Some(bytes.slice(offset as usize..offset as usize + length)),
+            Source::Copied(copy) => Some(copy.read(offset, length).await),
             Source::Lent(lent) => lent.read(offset, length),
         }
     }
@@ -105,10 +107,11 @@ impl Bulk {
         self.wait(session, |state| fits(state).then(|| state.staged += bytes))
     }
 
-    /// Sends `data` as an upload; [`Bulk::room`] was waited for.
-    pub(crate) fn send(&self, session: &'static Session, transfer: u64, data: Bytes) {
-        let total = data.len() as u64;
-        self.queue(session, Upload { transfer, total, source: Source::Copied(data) });
+    /// Sends a copy of `data`, which is begun to be sent while it is made; [`Bulk::room`] was waited for.
+    pub(crate) fn send(&self, session: &'static Session, transfer: u64, data: &[u8]) {
+        let copy = Arc::new(Copy::default());
+        self.queue(session, Upload { transfer, total: data.len() as u64, source: Source::Copied(copy.clone()) });
+        copy.fill(data);
     }
 
     /// Sends lent memory as an upload, and returns when the executor has it, or when it never will. BLOCKING.
@@ -199,7 +202,7 @@ impl Bulk {
 
     fn ended(&self, upload: &Upload) {
         match &upload.source {
-            Source::Copied(bytes) => self.lock().staged -= bytes.len() as u64,
+            Source::Copied(_) => self.lock().staged -= upload.total,
             Source::Lent(lent) => {
                 // Under the lock, so that the waiter cannot miss it.
                 let guard = self.lock();

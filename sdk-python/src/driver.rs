@@ -9,7 +9,6 @@ use std::ffi::{CStr, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use torch_remote_proto::codec::{MAX_LABEL, signature as wire, tag, writer};
 use torch_remote_proto::v1::reply;
 
@@ -291,10 +290,9 @@ pub(crate) unsafe extern "C" fn tr_write(
         }
         if bytes <= COPIED {
             session.bulk.room(session, bytes)?;
-            // SAFETY: the caller's duty.
-            let copy = Bytes::copy_from_slice(unsafe { std::slice::from_raw_parts(data, bytes as usize) });
             let transfer = write_bulk(session, destination, bytes)?;
-            session.bulk.send(session, transfer, copy);
+            // SAFETY: the caller's duty.
+            session.bulk.send(session, transfer, unsafe { std::slice::from_raw_parts(data, bytes as usize) });
             return Ok(raw::OK);
         }
         // SAFETY: the caller keeps the memory until this call returns, and `send_lent` takes it back before.

@@ -280,7 +280,8 @@ pub(crate) fn time_calls(calls: u32) -> f64 {
     for number in 0..u64::from(calls) {
         let first_output = 1000 + number;
         let storages = [first_output - 2, first_output - 1];
-        let call = Call { storages: &storages, offsets: &[0, 0], floats: &[], scalars: &[], first_output, seed: 0, count: 0 };
+        let call =
+            Call { storages: &storages, offsets: &[0, 0], floats: &[], scalars: &[], first_output, seed: 0, count: 0 };
         let mut outgoing = lock();
         assert_eq!(outgoing.call(1, &call), Ok(()), "the signature was defined above");
         drop(outgoing);

@@ -27,6 +27,14 @@ ISSUER = "https://control.test"
 PATIENCE = 120.0
 
 
+def binary() -> Path:
+    """The agent's binary: TORCH_REMOTE_AGENT, or where cargo puts it."""
+    if named := os.environ.get("TORCH_REMOTE_AGENT"):
+        return Path(named)
+    folder = os.environ.get("CARGO_TARGET_DIR") or Path(__file__).resolve().parents[2] / "target"
+    return Path(folder) / "debug" / "torch-remote-agent"
+
+
 def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
@@ -192,6 +200,10 @@ class Agent:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the slot cannot be bound: {refused}")
             time.sleep(0.1)
+
+    def revoke(self, slot: int = 0) -> None:
+        """Ends whatever the slot serves; the next bind waits until it is free."""
+        self._commands.put(_field(3, _field(1, slot) + _field(2, self.epochs[slot]) + _field(3, "Revoked")))
 
     def token(self, lease: str, slot: int = 0, attach: bool = False) -> str:
         slots = [{"slot": slot, "epoch": self.epochs[slot]}]

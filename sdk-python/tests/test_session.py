@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,18 +21,9 @@ agent_fixture = pytest.importorskip("agent_fixture")
 Agent = agent_fixture.Agent
 
 
-def _binary() -> Path:
-    named = os.environ.get("TORCH_REMOTE_AGENT")
-    folder = os.environ.get("CARGO_TARGET_DIR")
-    if named:
-        return Path(named)
-    root = Path(folder) if folder else Path(__file__).resolve().parents[2] / "target"
-    return root / "debug" / "torch-remote-agent"
-
-
 @pytest.fixture(scope="module")
 def agent() -> Iterator[Agent]:
-    running = Agent(_binary())
+    running = Agent(agent_fixture.binary())
     yield running
     running.stop()
 
@@ -72,21 +62,18 @@ def test_a_sum_is_computed_on_the_machine(leased: torch.device) -> None:
 
 
 def test_a_connection_cut_a_hundred_times_changes_no_bit(leased: torch.device) -> None:
-    expected = train(leased, 300)
+    expected = train(leased, 250)
     before = _C.stats(leased.index)["reconnects"]
     random = torch.Generator().manual_seed(1)
 
     def cut(step: int) -> None:
-        if step % 3 == 0:
-            after = int(torch.randint(0, 3000, (), generator=random))
-            _C._cut(leased.index, after)
-            if step % 30 == 0:
-                torch.remote.synchronize(leased)
+        # The last cut is behind us when this returns: each one counts.
+        if step % 2 == 0:
+            torch.remote.synchronize(leased)
+            _C._cut(leased.index, int(torch.randint(0, 500, (), generator=random)))
 
-    assert all(torch.equal(a, b) for a, b in zip(train(leased, 300, cut), expected, strict=True))
-    _C._cut(leased.index, 0)
-    torch.remote.synchronize(leased)
-    assert _C.stats(leased.index)["reconnects"] - before >= 30
+    assert all(torch.equal(a, b) for a, b in zip(train(leased, 250, cut), expected, strict=True))
+    assert _C.stats(leased.index)["reconnects"] - before >= 100
 
 
 def test_an_answer_lost_with_its_connection_comes_after_the_reconnect(leased: torch.device) -> None:
@@ -248,7 +235,7 @@ def test_a_forked_child_is_refused(leased: torch.device) -> None:
 
 def test_a_killed_agent_is_a_typed_error_within_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_leases, "ensure_lease", lambda: None)
-    agent = Agent(_binary())
+    agent = Agent(agent_fixture.binary())
     index = open_session(agent, "killed")
     x = torch.ones(3, device=f"remote:{index}")
     assert (x + 1).sum().item() == 6

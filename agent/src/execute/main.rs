@@ -38,7 +38,7 @@ use transfer::Transfers;
 /// Bytes of batches that may wait for the executor.
 const UNACKNOWLEDGED: u64 = 16 << 20;
 /// Larger writes are WriteBulk.
-const INLINE_WRITE: u64 = 256 << 10;
+const INLINE_WRITE: u64 = 1 << 20;
 /// Larger reads are ReadBulk.
 const INLINE_READ: u64 = 1 << 20;
 /// Uploads that may wait unread.

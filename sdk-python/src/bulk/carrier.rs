@@ -74,9 +74,9 @@ impl Carrier {
                     return None;
                 }
                 let length = (total - offset).min(CHUNK_BYTES as u64) as usize;
-                match source.chunk(offset, length) {
+                match source.chunk(offset, length).await {
                     Some(data) => {
-                        let head = Bytes::from(head(transfer, offset, total, length));
+                        let head = Bytes::from(head(transfer, offset, total, data.len()));
                         Some((Ok(Frame::data(head)), (offset, Some(data))))
                     }
                     None => Some((Err(Status::cancelled("taken back")), (total, None))),

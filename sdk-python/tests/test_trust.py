@@ -1,0 +1,141 @@
+"""An endpoint's key is checked before anything is sent: pinned, by a bundle, or by the system."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+import ipaddress
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from torch_remote import _C, _leases
+
+agent_fixture = pytest.importorskip("agent_fixture")
+x509 = pytest.importorskip("cryptography.x509")
+
+from cryptography.hazmat.primitives import hashes, serialization  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
+
+
+class Relay:
+    """Ends TLS on loopback and passes the bytes on to a slot's Unix socket."""
+
+    def __init__(self, target: str, folder: Path) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "executor")])
+        now = datetime.datetime.now(datetime.timezone.utc)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+            .sign(key, hashes.SHA256())
+        )
+        self.pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
+        public = key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self.pin = base64.b64encode(hashlib.sha256(public).digest()).decode()
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        (folder / "relay.pem").write_bytes(private + self.pem.encode())
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(folder / "relay.pem")
+        self._context.set_alpn_protocols(["h2"])
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.passed = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                plain, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
+
+    def _serve(self, plain: socket.socket) -> None:
+        try:
+            secured = self._context.wrap_socket(plain, server_side=True)
+        except (ssl.SSLError, OSError):
+            return  # The client did not trust us.
+        inside = socket.socket(socket.AF_UNIX)
+        inside.connect(self._target)
+        threading.Thread(target=self._pump, args=(inside, secured), daemon=True).start()
+        self._pump(secured, inside)
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                self.passed += len(data)
+                sink.sendall(data)
+        except OSError:
+            pass  # One side closed: so does the other.
+        for end in (source, sink):
+            end.close()
+
+    def stop(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture(scope="module")
+def agent() -> Iterator[agent_fixture.Agent]:
+    running = agent_fixture.Agent(agent_fixture.binary())
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def relay(agent: agent_fixture.Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    monkeypatch.setattr(_leases, "ensure_lease", lambda: None)
+    running = Relay(agent.path("slot0.sock"), tmp_path)
+    yield running
+    running.stop()
+    agent.revoke()
+
+
+def _open(agent: agent_fixture.Agent, relay: Relay, tls: str) -> int:
+    lease = f"lease-{os.urandom(4).hex()}"
+    endpoints = [{"kind": "tcp", "address": relay.address, "tls": tls}]
+    return _C.open_session(endpoints, agent.bind(lease), False, lease, f"test/{lease}", open_timeout=2.0)
+
+
+@pytest.mark.parametrize("trust", ["pin", "bundle"])
+def test_the_key_that_is_named_is_trusted(agent: agent_fixture.Agent, relay: Relay, trust: str) -> None:
+    index = _open(agent, relay, f"spkiSHA256:{relay.pin}" if trust == "pin" else f"caBundle:{relay.pem}")
+    try:
+        large = torch.arange(1_000_000)
+        assert torch.equal((large.to(f"remote:{index}") + 1).cpu(), large + 1)
+    finally:
+        _C.close_session(index, True)
+
+
+@pytest.mark.parametrize("trust", ["pin", "system"])
+def test_another_key_is_refused_before_anything_is_sent(
+    agent: agent_fixture.Agent, relay: Relay, trust: str
+) -> None:
+    other = base64.b64encode(hashlib.sha256(b"another").digest()).decode()
+    with pytest.raises(RuntimeError, match="cannot be opened.*(key is not the one|certificate)"):
+        _open(agent, relay, f"spkiSHA256:{other}" if trust == "pin" else "system")
+    assert relay.passed == 0
+
+
+@pytest.mark.parametrize("tls", ["spkiSHA256:short", "caBundle:nothing", "magic"])
+def test_trust_that_cannot_be_used_is_named(agent: agent_fixture.Agent, relay: Relay, tls: str) -> None:
+    with pytest.raises(ValueError, match="trust"):
+        _open(agent, relay, tls)
