@@ -89,7 +89,7 @@ pub struct Machine {
     pub never: Option<String>,
     /// It was made for this lease.
     pub made_for: Option<Uid>,
-    /// It serves now.
+    /// It has started; it may be busy, or not heard for now.
     pub ready: bool,
     /// Its slots; empty before it is registered.
     pub slots: Vec<Slot>,
@@ -253,9 +253,13 @@ fn why(lease: &Waiting, machines: &[Machine], offer: Option<&Offer>, position: u
         Some(offer) => {
             (reason::WAITING, format!("Provider {} has as many machines as spec.limits allows", offer.provider))
         }
-        None if ready => {
-            (reason::WAITING, format!("every matching slot is leased, or kept for a lease ahead: {}", fit::names(&all)))
-        }
+        None if ready => (
+            reason::WAITING,
+            format!(
+                "every matching slot is leased, kept for a lease ahead, or of a machine that is not heard: {}",
+                fit::names(&all)
+            ),
+        ),
         None => (reason::LAUNCHING, format!("no matching machine is ready yet: {}", fit::names(&all))),
     };
     (Queue { position, reason: reason.to_owned(), eta: None }, format!("position {position}; {why}"))

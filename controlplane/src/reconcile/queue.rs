@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use torch_remote_api::condition::{self, Truth};
 use torch_remote_api::lease::{DeviceLease, Mode, ORPHAN_TIME};
-use torch_remote_api::machine::{EXPIRED, FAILED, READY, RemoteMachine};
+use torch_remote_api::machine::{EXPIRED, FAILED, MachinePhase, RemoteMachine};
 use torch_remote_plan::lease::Fit;
 use torch_remote_plan::queue::{self, Ask, Machine, Offer, Placement, Waiting};
 use torch_remote_plan::{Uid, queue::Plan};
@@ -113,7 +113,8 @@ fn seen(uid: Uid, machine: &RemoteMachine, slots: Vec<queue::Slot>) -> Machine {
         allowed: spec.allowed_namespaces.clone(),
         made_for: machine.metadata.annotations.get(offer::MADE_FOR).map(|uid| Uid(uid.clone())),
         never,
-        ready: condition::holds(&machine.status.conditions, READY),
+        // One that is not heard now is not one that starts: what waits for it waits as for any that is busy.
+        ready: matches!(machine.status.phase, Some(MachinePhase::Ready | MachinePhase::Unreachable)),
         slots: if serves { slots } else { vec![] },
     }
 }
