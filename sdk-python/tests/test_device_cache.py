@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from device_counts import count, misses, reset, steady_state
@@ -119,3 +121,20 @@ def test_the_cache_is_bounded_and_what_it_forgot_is_right_again(device: torch.de
     reset()
     assert base[:1].neg().cpu().tolist() == first.cpu().tolist() == [-1.0]
     assert misses()["aten::neg"][0] == 1
+
+
+def test_threads_that_share_the_cache_each_get_their_own_values(device: torch.device) -> None:
+    def work(thread: int) -> bool:
+        generator = torch.Generator().manual_seed(thread)
+        right = True
+        for _ in range(60):
+            length = int(torch.randint(1, 40, (1,), generator=generator))
+            x = torch.randn(length, requires_grad=True)
+            y = x.detach().to(device).requires_grad_()
+            for value in (x, y):
+                (value * value + thread).sum().backward()
+            right = right and torch.allclose(x.grad, y.grad.cpu())
+        return right
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(work, range(4)))
