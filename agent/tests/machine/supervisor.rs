@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use torch_remote_api::agent::Listen;
 use torch_remote_proto::v1::{self, SlotPhase, agent_event, control_command::Command};
 
 use crate::fixture::{LEASE, Machine, Signer, until};
@@ -180,4 +181,18 @@ async fn shutdown_ends_the_agent_and_an_executor_that_ignores_its_end_is_killed(
     assert_eq!(control.released().await.epoch, 1);
     control.say(Command::Shutdown(v1::Shutdown { reason: "deleted".to_owned() })).await;
     assert!(machine.ended().await.success());
+}
+
+#[tokio::test]
+async fn an_agent_without_an_executor_or_with_a_socket_in_use_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut machine = Machine::start(&folder.path().join("missing"));
+    assert!(!machine.ended().await.success());
+    let taken = folder.path().join("taken.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&taken).unwrap();
+    let address = taken.to_string_lossy().into_owned();
+    let mut machine = Machine::start_with(&waits(&folder), |config| config.control = Listen::Unix(address));
+    assert!(!machine.ended().await.success());
+    assert!(pids(&folder).is_empty(), "nothing was started");
+    assert!(taken.exists(), "another process's socket is left alone");
 }
