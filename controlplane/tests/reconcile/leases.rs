@@ -200,10 +200,12 @@ async fn a_waiter_that_is_not_renewed_ends_but_not_while_the_control_plane_was_a
     let waiter = world.lease("waiter", json!({})).await;
     world.phase(LEASES, "waiter", "Queued").await;
     assert!(lease::renew(&world.pool, uid(&waiter.body), waiter.created().unwrap()).await.unwrap());
+    let agent = world.agent().await;
+    let claim = agent.highest_claim();
     replica.kill().await;
     world.pass(600).await;
     let _replica = world.replica("a").await;
-    world.object(LEASES, "waiter", "looked at", |body| body["status"]["queue"]["position"] == 1).await;
+    until("it serves", async || agent.highest_claim() > claim).await;
     world.pass(20).await;
     world.phase(MACHINES, "m", "Ready").await;
     let body = world.get(LEASES, "waiter").await.unwrap();
