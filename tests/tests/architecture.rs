@@ -34,9 +34,18 @@ fn forbidden(dependencies: &BTreeMap<String, BTreeSet<String>>, rules: &[(&str, 
 }
 
 const RULES: &[(&str, &[&str])] = &[
-    ("torch-remote-api", &["tokio", "sqlx", "axum", "tonic", "tch", "kube", "torch-remote-plan", "torch-remote-proto", "torch-remote"]),
-    ("torch-remote-plan", &["tokio", "sqlx", "axum", "tonic", "tch", "kube", "rand", "uuid", "torch-remote-proto", "torch-remote"]),
-    ("torch-remote-proto", &["tokio", "sqlx", "axum", "tonic", "tch", "kube", "rand", "torch-remote-plan", "torch-remote"]),
+    (
+        "torch-remote-api",
+        &["tokio", "sqlx", "axum", "tonic", "tch", "kube", "torch-remote-plan", "torch-remote-proto", "torch-remote"],
+    ),
+    (
+        "torch-remote-plan",
+        &["tokio", "sqlx", "axum", "tonic", "tch", "kube", "rand", "uuid", "torch-remote-proto", "torch-remote"],
+    ),
+    (
+        "torch-remote-proto",
+        &["tokio", "sqlx", "axum", "tonic", "tch", "kube", "rand", "torch-remote-plan", "torch-remote"],
+    ),
     ("torch-remote", &["tch", "torch-sys", "pyo3", "torch-remote-sdk", "torch-remote-agent"]),
     ("torch-remote-agent", &["sqlx", "axum", "kube", "pyo3", "torch-remote", "torch-remote-plan", "torch-remote-sdk"]),
     ("torch-remote-sdk", &["sqlx", "tch", "axum", "torch-remote", "torch-remote-plan", "torch-remote-agent"]),
