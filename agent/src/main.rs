@@ -63,7 +63,7 @@ fn supervise(arguments: Supervise) -> anyhow::Result<()> {
     runtime.block_on(async {
         let traces = Traces::begin(&program.log, config.otlp.as_deref())?;
         supervise::run(config, program).await?;
-        traces.end();
+        traces.end().await;
         Ok(())
     })
 }

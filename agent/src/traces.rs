@@ -50,9 +50,10 @@ impl Traces {
         Ok(Traces(provider))
     }
 
-    /// Sends what is left. Blocks for at most three seconds.
-    pub fn end(self) {
-        if let Err(error) = self.0.shutdown_with_timeout(FLUSH) {
+    /// Sends what is left, within three seconds. Waits on a thread of its own: the exporter sends through this runtime, which may have one thread only.
+    pub async fn end(self) {
+        let shutdown = move || self.0.shutdown_with_timeout(FLUSH);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(shutdown).await {
             tracing::warn!(%error, "some spans were not exported");
         }
     }
