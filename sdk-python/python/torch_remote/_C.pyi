@@ -1,9 +1,37 @@
 """The native core. Calls marked BLOCKING release the GIL and see Ctrl-C."""
 
 from collections.abc import Callable
+from typing import final
 
 import torch
 
+__all__ = [
+    "ControlPlane",
+    "Renewal",
+    "Trace",
+    "Vigil",
+    "_cut",
+    "close_session",
+    "current_device",
+    "default_generator",
+    "device_count",
+    "device_state",
+    "forked",
+    "label",
+    "lose",
+    "misses",
+    "on_notice",
+    "open_session",
+    "register",
+    "reset_counters",
+    "reset_peak",
+    "set_device",
+    "set_launch_blocking",
+    "stats",
+    "synchronize",
+]
+
+@final
 class ControlPlane:
     """The user's control plane; see src/control.rs."""
     def __new__(cls, namespace: str | None = None) -> ControlPlane: ...
@@ -28,14 +56,17 @@ class ControlPlane:
     def keep_renewing(self, path: str, seconds: float) -> Renewal: ...
     def keep_vigil(self, collection: str, name: str, uid: str, indexes: list[int]) -> Vigil: ...
 
+@final
 class Renewal:
     """A lease that is renewed in the background."""
     def stop(self) -> None: ...
 
+@final
 class Vigil:
     """A lease whose end is watched for in the background."""
     def stop(self) -> None: ...
 
+@final
 class Trace:
     """The span of a lease call."""
     def __new__(cls, lease: str) -> Trace: ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ from .errors import (
     RemoteLost,
     TorchRemoteError,
     Unsatisfiable,
+    from_reason,
 )
 
 __all__ = ["Cost", "Lease", "current", "ensure_lease", "held", "lease"]
@@ -531,11 +533,21 @@ def _open(api: Api, thing: Json, attach: bool) -> list[int]:
         for device in thing["status"]["devices"]:
             where = device["endpoints"]
             indexes.append(_C.open_session(where, answer["token"], attach, uid, full_name, reconnect_window=window))
-    except BaseException:
+    except BaseException as error:
         for index in indexes:
             _C.close_session(index, False)
+        if type(error) is RuntimeError:
+            raise _refused(str(error)) from None
         raise
     return indexes
+
+
+def _refused(text: str) -> TorchRemoteError:
+    """The typed error of a session that did not open; the native core writes `what: Reason: why`."""
+    found = re.fullmatch(r"(?s)(?P<what>.*? cannot be opened): (?P<reason>[A-Z]\w+): (?P<why>.*)", text)
+    if found is None:
+        return TorchRemoteError(text, reason="NotOpened")
+    return from_reason(found["reason"], found["what"], found["why"])
 
 
 def _give_up(api: Api, thing: Json) -> None:
