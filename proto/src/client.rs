@@ -27,6 +27,8 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
 pub const DEAD_LINK: Duration = Duration::from_secs(15);
 /// A connection and its Welcome are waited for this long.
 pub const GREETING: Duration = Duration::from_secs(10);
+/// After [`Loss::Closed`] an executor that lives answers within this; else it is dead.
+pub const LIFE_SIGN: Duration = Duration::from_secs(3);
 /// Ended is waited for this long after Goodbye.
 pub const LEAVING: Duration = Duration::from_secs(2);
 
@@ -54,6 +56,8 @@ pub enum Loss {
     Broken(String),
     /// The address says that nobody listens: the agent keeps its sockets for its whole life.
     NobodyListens(String),
+    /// A process on this host closed it without a word: an executor does so only when it dies. Its socket may go on to take connections that nobody answers.
+    Closed(String),
 }
 
 /// What happens to the client.
@@ -210,7 +214,9 @@ impl Client {
     pub fn wake_at(&self) -> Option<Duration> {
         match &self.state {
             State::Waiting { until, .. } => Some(*until),
-            State::Connecting { since, .. } | State::Greeting { since, .. } => Some(*since + GREETING),
+            State::Connecting { since, outage, .. } | State::Greeting { since, outage, .. } => {
+                Some(*since + outage.patience())
+            }
             State::Established(established) => Some(established.next_keep_alive.min(established.heard + DEAD_LINK)),
             State::Leaving { since, .. } => Some(*since + LEAVING),
             State::Over(_) => None,
@@ -378,6 +384,12 @@ impl Client {
                 let connection = ConnectionId(self.last_connection);
                 self.state = State::Connecting { connection, since: now, outage };
                 (self, vec![Output::Connect(connection)])
+            }
+            State::Connecting { since, ref outage, .. } | State::Greeting { since, ref outage, .. }
+                if outage.closed() && now >= since + LIFE_SIGN =>
+            {
+                let message = "the executor on the machine died, and the memory of its device with it".to_owned();
+                self.over(Ending { reason: "ExecutorGone".to_owned(), message })
             }
             State::Connecting { connection, since, .. } | State::Greeting { connection, since, .. }
                 if now >= since + GREETING =>

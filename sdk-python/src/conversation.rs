@@ -17,7 +17,7 @@ use tonic::{Status, Streaming};
 use torch_remote_proto::client::{Client, ConnectionId, Ending, Held, Input, Loss, Output, Settings};
 use torch_remote_proto::v1::{ClientFrame, ServerFrame, Welcome, client_frame, server_frame};
 
-use crate::connect::{self, Endpoint};
+use crate::connect::{self, Address, Endpoint};
 use crate::nap::Nap;
 use crate::notice;
 use crate::session::{Limits, Order, Session};
@@ -146,6 +146,7 @@ impl Conversation {
             Order::Abandon(ending) => self.finish(ending),
             Order::Cut(bytes) if bytes <= 0 => {
                 if let Some(connection) = self.line.connection() {
+                    self.session.meter.budget.store(0, Ordering::Relaxed);
                     self.event(Event::Lost(connection, Loss::Broken("cut by a test".to_owned())));
                 }
             }
@@ -166,10 +167,21 @@ impl Conversation {
             }
             Event::Frame(connection, frame) => self.step(Input::Frame(connection, frame)),
             Event::Lost(connection, loss) => {
+                let loss = if matches!(self.line, Line::Open(..)) { self.by_whom(loss) } else { loss };
                 self.line = Line::None;
                 self.session.connected.store(false, Ordering::Relaxed);
                 self.step(Input::Lost(connection, loss));
             }
+        }
+    }
+
+    /// A stream on this host that breaks was closed by the executor's end, unless a test cut it.
+    fn by_whom(&self, loss: Loss) -> Loss {
+        let here = matches!(self.endpoints.first().map(|endpoint| &endpoint.address), Some(Address::Unix(_)));
+        let cut = self.session.meter.budget.load(Ordering::Relaxed) <= 0;
+        match loss {
+            Loss::Broken(why) if here && !cut => Loss::Closed(why),
+            Loss::Broken(_) | Loss::NobodyListens(_) | Loss::Closed(_) => loss,
         }
     }
 

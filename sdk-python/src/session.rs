@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use torch_remote_proto::client::Ending;
-use torch_remote_proto::v1::{self, reply};
+use torch_remote_proto::v1::{self, reply, value::Kind};
 
 use crate::bulk::Bulk;
 use crate::connect::Meter;
@@ -254,10 +254,15 @@ impl Session {
             (None, reply::Result::Staged(staged)) => {
                 self.tell(Order::TransferDone(staged.transfer));
             }
-            (
-                None,
-                reply::Result::Data(_) | reply::Result::Failure(_) | reply::Result::Results(_) | reply::Result::Done(_),
-            ) => {}
+            // Nobody will ever name what it made.
+            (None, reply::Result::Results(results)) => {
+                let mut outgoing = self.lock();
+                for storage in made(&results) {
+                    outgoing.free_unknown(storage);
+                }
+                self.appended(outgoing, false);
+            }
+            (None, reply::Result::Data(_) | reply::Result::Failure(_) | reply::Result::Done(_)) => {}
         }
     }
 
@@ -283,4 +288,14 @@ impl Session {
         }
         self.bulk.finish();
     }
+}
+
+/// Storages of the tensors among results.
+fn made(results: &v1::Results) -> impl Iterator<Item = u64> {
+    let tensors = results.values.iter().flat_map(|value| match &value.kind {
+        Some(Kind::Tensor(tensor)) => std::slice::from_ref(tensor),
+        Some(Kind::Tensors(tensors)) => tensors.tensors.as_slice(),
+        Some(_) | None => &[],
+    });
+    tensors.filter(|tensor| !tensor.undefined).map(|tensor| tensor.storage)
 }

@@ -142,6 +142,13 @@ impl Outgoing {
         }
     }
 
+    /// Appends a Free of a storage that this side never counted; nothing for one it knows.
+    pub(crate) fn free_unknown(&mut self, storage: u64) {
+        if !self.closed && !self.storages.sizes.contains_key(&storage) {
+            self.integers(tag::FREE, &[storage]);
+        }
+    }
+
     /// Appends a tag and integers.
     #[inline]
     pub(crate) fn integers(&mut self, tag: u8, integers: &[u64]) {

@@ -212,6 +212,12 @@ class Agent:
     def endpoints(self, slot: int = 0) -> list[dict[str, str]]:
         return [{"kind": "unix", "address": self.path(f"slot{slot}.sock"), "tls": "none"}]
 
+    def children(self) -> list[int]:
+        """Process ids of the executors."""
+        return [
+            int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ]
+
     def stop(self) -> None:
         self._commands.put(None)
         self._channel.close()

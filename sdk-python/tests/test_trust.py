@@ -126,11 +126,9 @@ def test_the_key_that_is_named_is_trusted(agent: agent_fixture.Agent, relay: Rel
 
 
 @pytest.mark.parametrize("trust", ["pin", "system"])
-def test_another_key_is_refused_before_anything_is_sent(
-    agent: agent_fixture.Agent, relay: Relay, trust: str
-) -> None:
+def test_another_key_is_refused_before_anything_is_sent(agent: agent_fixture.Agent, relay: Relay, trust: str) -> None:
     other = base64.b64encode(hashlib.sha256(b"another").digest()).decode()
-    with pytest.raises(RuntimeError, match="cannot be opened.*(key is not the one|certificate)"):
+    with pytest.raises(RuntimeError, match=r"cannot be opened.*(key is not the one|certificate)"):
         _open(agent, relay, f"spkiSHA256:{other}" if trust == "pin" else "system")
     assert relay.passed == 0
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Ending, Loss};
+use super::{Ending, GREETING, LIFE_SIGN, Loss};
 
 /// Between two attempts at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -15,12 +15,13 @@ pub(super) struct Outage {
     since: Duration,
     attempts: u32,
     nobody_since: Option<Duration>,
+    closed: bool,
 }
 
 impl Outage {
     /// Begins at `now`; `attempts` failed in a row before it.
     pub(super) fn new(now: Duration, attempts: u32) -> Self {
-        Outage { since: now, attempts, nobody_since: None }
+        Outage { since: now, attempts, nobody_since: None, closed: false }
     }
 
     /// Failures in a row.
@@ -28,11 +29,25 @@ impl Outage {
         self.attempts
     }
 
+    /// Whether it began with, or met, a [`Loss::Closed`].
+    pub(super) fn closed(&self) -> bool {
+        self.closed
+    }
+
+    /// How long a connection and its Welcome are waited for.
+    pub(super) fn patience(&self) -> Duration {
+        if self.closed { LIFE_SIGN } else { GREETING }
+    }
+
     /// After one more loss: when to try again, or why not. The first attempt comes at once, then after 10 ms, 20 ms, ... 1 s.
     pub(super) fn after(mut self, loss: Loss, now: Duration, window: Duration) -> Result<(Duration, Outage), Ending> {
         let (why, nobody) = match loss {
             Loss::Broken(why) => (why, false),
             Loss::NobodyListens(why) => (why, true),
+            Loss::Closed(why) => {
+                self.closed = true;
+                (why, false)
+            }
         };
         self.nobody_since = if nobody { Some(self.nobody_since.unwrap_or(now)) } else { None };
         if self.nobody_since.is_some_and(|since| now.saturating_sub(since) >= NOBODY) {

@@ -332,3 +332,22 @@ fn after_goodbye_the_session_is_over_on_both_ends() {
     assert_eq!(world.over.as_deref(), Some("Released"));
     assert_eq!(world.server.expect("the server lives").standing(), Standing::Ended);
 }
+
+#[test]
+fn an_executor_that_closed_without_a_word_and_does_not_answer_is_dead() {
+    let mut world = World::new(5, Fault::None);
+    world.play(9, 0);
+    let link = world.link.take().expect("connected");
+    world.client(client::Input::Lost(ConnectionId(link.number), Loss::Closed("reset".to_owned())));
+    let start = world.now;
+    while world.over.is_none() && world.now - start < Duration::from_secs(60) {
+        world.now = world.client.as_ref().and_then(Client::wake_at).expect("it waits for something");
+        world.client(client::Input::Tick);
+        // The socket takes the connection; nobody speaks on it.
+        if let Some(connection) = world.connecting.take() {
+            world.client(client::Input::Connected(connection));
+        }
+    }
+    assert_eq!(world.over.as_deref(), Some("ExecutorGone"));
+    assert!(world.now - start < Duration::from_secs(5));
+}
