@@ -8,8 +8,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted(page.relative_to(ROOT) for folder in (ROOT, ROOT / "docs", ROOT / "proto") for page in folder.glob("*.md"))
-FOLDERS = ("controlplane/", "agent/", "sdk-python/", "proto/", "tests/", "manifests/", "migrations/", "docs/", "examples/")
+PAGES = sorted(
+    page.relative_to(ROOT) for folder in (ROOT, ROOT / "docs", ROOT / "proto") for page in folder.glob("*.md")
+)
+FOLDERS = (
+    "controlplane/",
+    "agent/",
+    "sdk-python/",
+    "proto/",
+    "tests/",
+    "manifests/",
+    "migrations/",
+    "docs/",
+    "examples/",
+)
 
 
 def missing(text: str, folder: Path) -> list[str]:
@@ -18,7 +30,9 @@ def missing(text: str, folder: Path) -> list[str]:
     absent = [name for name in paths if not (ROOT / name).exists()]
     links = [link.split("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
     absent += [link for link in links if link and not (folder / link).exists()]
-    tests = "\n".join(file.read_text() for part in ("sdk-python/tests", "tests") for file in (ROOT / part).rglob("test_*.py"))
+    tests = "\n".join(
+        file.read_text() for part in ("sdk-python/tests", "tests") for file in (ROOT / part).rglob("test_*.py")
+    )
     absent += [name for name in re.findall(r"`(test_\w+)`", text) if f"def {name}(" not in tests]
     return absent
 
