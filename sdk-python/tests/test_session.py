@@ -141,11 +141,15 @@ def test_a_wait_is_interrupted_by_ctrl_c(leased: torch.device) -> None:
     x = torch.randn(1500, 1500, device=leased)
     for _ in range(100):
         x = x @ x
+
+    def read() -> None:
+        x.sum().item()
+        time.sleep(60)  # A machine that was done before the signal is interrupted here.
+
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        x.sum().item()
-        time.sleep(60)  # A machine that was done before the signal is interrupted here.
+        read()
     timer.join()
     assert torch.ones(2, device=leased).sum().item() == 2
 
