@@ -68,9 +68,9 @@ impl Listening {
             Listen::Unix(path) => {
                 open_unix(path).map(Listening::Unix).map_err(|source| Error { address: path.clone(), source })
             }
-            Listen::Tcp(address) => std::net::TcpListener::bind(address)
-                .map(Listening::Tcp)
-                .map_err(|source| Error { address: address.clone(), source }),
+            Listen::Tcp(address) => {
+                open_tcp(address).map(Listening::Tcp).map_err(|source| Error { address: address.clone(), source })
+            }
         }
     }
 
@@ -158,6 +158,16 @@ pub fn grpc() -> Server {
         .max_frame_size(FRAME)
 }
 
+/// These sockets speak no TLS of their own, so they are not reachable from another host.
+fn open_tcp(address: &str) -> io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    if listener.local_addr()?.ip().is_loopback() {
+        return Ok(listener);
+    }
+    let why = "it is reachable from other hosts and would carry tensors and tokens in plaintext; use a Unix socket or a loopback address";
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+}
+
 fn open_unix(path: &str) -> io::Result<std::os::unix::net::UnixListener> {
     if let Ok(there) = std::fs::symlink_metadata(path)
         && there.file_type().is_socket()
@@ -222,5 +232,18 @@ impl AsyncWrite for Connection {
             Connection::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Connection::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Listen, Listening};
+
+    #[test]
+    fn plaintext_is_served_on_loopback_only() {
+        let open = |address: &str| Listening::open(&Listen::Tcp(address.to_owned()));
+        let refused = open("0.0.0.0:0").expect_err("reachable from other hosts");
+        assert!(refused.source.to_string().contains("plaintext"), "{}", refused.source);
+        assert!(open("127.0.0.1:0").is_ok());
     }
 }

@@ -120,7 +120,7 @@ typedef struct tr_signature {
 typedef struct tr_call_args {
   uint32_t nviews; const uint64_t* storages; const int64_t* offsets;
   uint32_t nfloats; const double* floats;
-  uint32_t nscalars; const uint64_t* scalars;
+  uint32_t nscalars; const uint64_t* scalars;      // words: two for each CPU scalar
   uint64_t first_output;
   uint64_t seed, count;                        // read only where the signature is random
 } tr_call_args;

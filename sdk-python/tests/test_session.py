@@ -10,13 +10,12 @@ import threading
 import time
 from collections.abc import Iterator
 
+import agent_fixture
 import pytest
 import torch
 
 import torch_remote
 from torch_remote import _C, _leases
-
-agent_fixture = pytest.importorskip("agent_fixture")
 
 Agent = agent_fixture.Agent
 

@@ -13,16 +13,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import agent_fixture
 import pytest
 import torch
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from torch_remote import _C, _leases
-
-agent_fixture = pytest.importorskip("agent_fixture")
-x509 = pytest.importorskip("cryptography.x509")
-
-from cryptography.hazmat.primitives import hashes, serialization  # noqa: E402
-from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
 
 
 class Relay:
