@@ -41,7 +41,8 @@ class Bound:
         return str(self.api.act("deviceleases", self.name, "token", {"attach": attach})["token"])
 
     def open(self, token: str, attach: bool = False) -> int:
-        return _C.open_session(self.endpoints, token, attach, self.thing["metadata"]["uid"], self.name)
+        uid = self.thing["metadata"]["uid"]
+        return _C.open_session(self.endpoints, token, attach, uid, self.name, open_timeout=5.0)
 
     def end(self) -> None:
         self.api.delete("deviceleases", self.name)
@@ -129,7 +130,7 @@ def test_a_token_opens_one_session_and_no_second(bound: Bound) -> None:
             bound.open(token, attach)
         return str(caught.value)
 
-    # Each is tried for 30 s, as the first session could be one that is just being lost: at the same time, then.
+    # Each is tried for 5 s, as the first session could be one that is just being lost: at the same time, then.
     with ThreadPoolExecutor() as pool:
         tries = [(token, False), (bound.token(), False), (bound.token(attach=True), True)]
         refusals = list(pool.map(lambda one: again(*one), tries))

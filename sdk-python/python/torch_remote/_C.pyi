@@ -86,6 +86,7 @@ def open_session(
     lease: str,
     *,
     reconnect_window: float | None = None,
+    open_timeout: float | None = None,
 ) -> int:
     """Opens (or, `attach`, takes over) a lease's session with one executor; returns the device's index. BLOCKING."""
 
