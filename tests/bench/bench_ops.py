@@ -101,8 +101,11 @@ def main() -> None:
             leaked = lease.stats()["live_storages"]
     local = measure(torch.device("cpu"))
     print(f"{'':14}{'remote us':>12}{'CPU us':>12}{'ratio':>8}")
-    for name, ours in remote.items():
-        print(f"{name:14}{ours:12.2f}{local[name]:12.2f}{ours / local[name]:8.2f}")
+    for name in operators():
+        print(f"{name:14}{remote[name]:12.2f}{local[name]:12.2f}{remote[name] / local[name]:8.2f}")
+    print(f"{'item() p50':14}{remote['item() p50']:12.2f}")
+    for name in ("64 MiB up", "64 MiB down"):
+        print(f"{name:14}{remote[name]:12.0f}{(64 << 20) / remote[name] / 1e3:12.2f} GB/s")
     ratios = [remote[name] / local[name] for name in operators()]
     mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
     print(f"issue cost, geometric mean: {mean:.2f} x CPU eager; storages alive at the end: {leaked}")
