@@ -199,6 +199,7 @@ class Client:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     @property
@@ -228,7 +229,7 @@ class Client:
         return out
 
     def close(self) -> None:
-        """Ends it whatever it does."""
+        """Ends it and its children whatever they do: one that held its pipes would be waited for for ever."""
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.communicate(timeout=60)

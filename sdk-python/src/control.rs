@@ -3,6 +3,7 @@
 //! Owns where the control plane is, how it is trusted, and the waiting (deadlines, retries, Ctrl-C). Leaves to `_leases.py` what is asked and what an answer
 //! means, and to `session` all that travels to the executor. Invariant: no call is made before Python asks for one, and none holds the GIL while it waits.
 
+mod background;
 mod config;
 mod connection;
 mod error;

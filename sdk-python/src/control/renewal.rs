@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use http::Method;
 use pyo3::prelude::*;
-use tokio::task::JoinHandle;
 
+use super::background::Background;
 use super::connection::{Connection, Question};
 
 /// A background task that renews one lease; stops when dropped.
 #[pyclass(frozen, module = "torch_remote._C")]
 pub struct Renewal {
-    task: JoinHandle<()>,
+    task: Background,
 }
 
 impl Renewal {
     pub(super) fn start(connection: Arc<Connection>, path: String, every: Duration) -> Self {
         let question = Question { method: Method::POST, path, body: b"{}".to_vec(), traceparent: None };
-        let task = super::wait::runtime().spawn(async move {
+        let task = Background::start(async move {
             let mut pause = every;
             loop {
                 tokio::time::sleep(pause).await;
@@ -38,12 +38,6 @@ impl Renewal {
 impl Renewal {
     /// Ends it. Safe to repeat.
     fn stop(&self) {
-        self.task.abort();
-    }
-}
-
-impl Drop for Renewal {
-    fn drop(&mut self) {
-        self.task.abort();
+        self.task.stop();
     }
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use serde_json::Value;
 use tokio::sync::mpsc::unbounded_channel;
-use tokio::task::JoinHandle;
 use torch_remote_proto::client::Ending;
 
+use super::background::Background;
 use super::connection::Connection;
 use crate::devices;
 use crate::session::{Order, Session};
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// A background task beside one lease's sessions; ends with them, or when dropped.
 #[pyclass(frozen, module = "torch_remote._C")]
 pub struct Vigil {
-    task: JoinHandle<()>,
+    task: Background,
 }
 
 impl Vigil {
@@ -33,7 +33,7 @@ impl Vigil {
         uid: String,
         indexes: Vec<i32>,
     ) -> Self {
-        let task = super::wait::runtime().spawn(async move {
+        let task = Background::start(async move {
             while let Some(ending) = wait_for_end(&connection, &collection, &name, &uid, &indexes).await {
                 lose_unconnected(&indexes, &ending);
                 tokio::time::sleep(PAUSE).await;
@@ -47,13 +47,7 @@ impl Vigil {
 impl Vigil {
     /// Ends it. Safe to repeat.
     fn stop(&self) {
-        self.task.abort();
-    }
-}
-
-impl Drop for Vigil {
-    fn drop(&mut self) {
-        self.task.abort();
+        self.task.stop();
     }
 }
 
