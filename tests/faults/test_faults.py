@@ -330,3 +330,41 @@ lease.release()
     assert client.line() == "parent 3.0 True"
     client.finish()
     free(broken, "one")
+
+
+def test_an_idle_lease_is_announced_as_a_warning_and_then_ended_with_the_reason(broken: Stack) -> None:
+    client = broken.client(
+        """
+import warnings
+warnings.showwarning = lambda message, kind, *rest: print("warned", kind.__name__, message)
+lease = torch_remote.lease(gpu="CPU", machine="one", idle_timeout="10m", quiet=True)
+x = torch.ones(3, device=lease.device)
+torch.remote.synchronize(lease.device)
+print("quiet")
+sys.stdin.readline()
+try:
+    while True:
+        x.cpu()
+        time.sleep(0.05)
+except torch_remote.RemoteLost as error:
+    print("lost", str(error).replace("\\n", " "))
+print(lease.active, torch.remote.device_count())
+"""
+    )
+    client.line("quiet")
+    broken.advance(600 - 30)
+    warned = client.line("warned")
+    assert "RuntimeWarning remote:0" in warned
+    assert "Idle" in warned
+    broken.advance(60)
+    eventually(lambda: broken.phase("machine", "one") == "Ready" and not live(broken), 30, "the idle lease has ended")
+    client.tell()
+    assert "Idle" in client.line("lost")
+    assert client.line() == "False 0"
+    client.finish()
+    free(broken, "one")
+
+
+def live(stack: Stack) -> list[str]:
+    """Names of leases that hold something."""
+    return [one["metadata"]["name"] for one in stack.list("deviceleases") if one["status"]["phase"] == "Bound"]

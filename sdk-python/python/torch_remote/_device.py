@@ -13,7 +13,7 @@ from torch.utils import backend_registration
 
 from . import _C, _machines, _printing, errors
 
-__all__ = ["register"]
+__all__ = ["notice", "register"]
 
 
 def register() -> None:
@@ -30,7 +30,6 @@ def register() -> None:
     _printing.install()
     _machines.patch_to()
     _refuse_dlpack()
-    _C.on_notice(_notice)
     # As CUDA_LAUNCH_BLOCKING: each operator waits, so that its failure is raised on its own line.
     _C.set_launch_blocking(os.environ.get("TORCH_REMOTE_LAUNCH_BLOCKING", "0") not in ("", "0"))
 
@@ -50,6 +49,6 @@ def _refuse_dlpack() -> None:
     torch.Tensor.__dlpack__ = __dlpack__  # type: ignore[method-assign]
 
 
-def _notice(device: int, reason: str, message: str) -> None:
+def notice(device: int, reason: str, message: str) -> None:
     """An agent's notice (idle, nearly over, to be revoked) becomes a warning where the user looks."""
     warnings.warn(f"remote:{device}: {message} ({reason})", RuntimeWarning, stacklevel=2)

@@ -7,6 +7,7 @@ Owns the table of the leases that this process holds. Leaves the calls to `_api`
 from __future__ import annotations
 
 import datetime
+import functools
 import os
 import re
 import threading
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 import torch
 
-from . import _C, _duration, _process, _progress
+from . import _C, _device, _duration, _process, _progress
 from ._api import API_VERSION, Api, Json, condition
 from ._duration import Duration
 from ._identity import Identity, identify
@@ -351,11 +352,18 @@ def lease(
                     f"this process holds lease {present.name} for {request} already ({left} left); it is the one returned"
                 )
             return present
+        _listen()
         made = _acquire(Api(namespace), request, identity, wait, quiet)
         with _table_lock:
             _table[request.selector] = made
         _process.watch_end()
         return made
+
+
+@functools.cache
+def _listen() -> None:
+    """Starts the thread that brings agents' notices; not at import, which starts nothing."""
+    _C.on_notice(_device.notice)
 
 
 def _checked(
