@@ -320,6 +320,7 @@ if child == 0:
         torch_remote.lease(gpu="CPU", machine="one")
     except RuntimeError as error:
         print("refused" if "forked" in str(error) else error)
+    lease.release()
     sys.exit(0)
 os.waitpid(child, 0)
 print("parent", x.sum().item(), lease.active)

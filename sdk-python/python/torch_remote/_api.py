@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from . import _C
+from . import _C, _process
 from .errors import TorchRemoteError
 
 __all__ = ["API_VERSION", "Api", "Json", "condition"]
@@ -86,6 +86,7 @@ class Api:
         return self.control.keep_vigil(self.collection("deviceleases"), name, uid, indexes)
 
     def _ask(self, method: str, path: str, body: Json | None = None, seconds: float = 30.0) -> Json:
+        _process.refuse_fork()
         sent = None if body is None else json.dumps(body)
         answer = self.control.request(method, path, sent, seconds=seconds, traceparent=self.traceparent)
         parsed: Json = json.loads(answer)

@@ -207,6 +207,8 @@ class Lease:
         self._end(goodbye=True, seconds=30.0)
 
     def _end(self, goodbye: bool, seconds: float) -> None:
+        if _process.forked():
+            return  # the lease is the parent's
         with self._lock:
             if self._released:
                 return
