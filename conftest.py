@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """A control plane with a machine `shared` of four CPU slots, for tests that break nothing."""
+    import torch
+
+    torch.set_num_threads(1)
     with Stack() as running:
         running.machine("shared", slots=4)
         before = os.environ.get("KUBECONFIG")

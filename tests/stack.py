@@ -165,7 +165,9 @@ class Stack:
 
     def machine(self, name: str, slots: int = 1, **spec: Any) -> str:
         """A CPU machine of the local provider with so many GPUs, each one slot; returns when it is Ready."""
-        whole = {"provider": "local", "gpu": {"type": "CPU", "count": slots}, "idleTimeout": "8h", **spec}
+        # One thread each, as the clients have: sums are added up in the same order on both sides.
+        gpu = {"type": "CPU", "count": slots}
+        whole = {"provider": "local", "gpu": gpu, "cpu": str(slots), "idleTimeout": "8h", **spec}
         kind = {"apiVersion": "torchremote.dev/v1alpha1", "kind": "RemoteMachine"}
         self.apply({**kind, "metadata": {"name": name}, "spec": whole})
         self.wait_ready(name)
