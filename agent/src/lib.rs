@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod link;
+pub mod pinned;
 pub mod socket;
 pub mod supervise;
 pub mod token;

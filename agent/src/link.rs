@@ -11,10 +11,14 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use crate::pinned::Identity;
+
 /// Descriptor of the slot's listening socket in an executor.
 pub const LISTENER_FD: i32 = 3;
 /// Descriptor of the link in an executor.
 pub const LINK_FD: i32 = 4;
+/// Descriptor of the socket that other hosts reach, in an executor whose configuration has an identity.
+pub const PUBLIC_FD: i32 = 5;
 
 /// From the supervisor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,6 +88,8 @@ pub struct Configuration {
     pub cuda: bool,
     /// Intra-op threads; 0 = all cores.
     pub threads: u32,
+    /// What it proves itself by to other hosts; none: they do not reach it.
+    pub identity: Option<Identity>,
 }
 
 /// Who signs tokens.

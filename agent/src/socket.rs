@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_rustls::server::TlsStream;
 use tonic::transport::Server;
 use torch_remote_api::agent::Listen;
 use torch_remote_proto::v1::Endpoint;
@@ -56,6 +58,8 @@ pub enum Connection {
     Unix(UnixStream),
     /// With nodelay.
     Tcp(TcpStream),
+    /// From another host, with its place among the connections.
+    Tls(Box<TlsStream<TcpStream>>, OwnedSemaphorePermit),
 }
 
 impl Listening {
@@ -188,6 +192,7 @@ impl tonic::transport::server::Connected for Connection {
         match self {
             Connection::Unix(_) => None,
             Connection::Tcp(stream) => stream.peer_addr().ok(),
+            Connection::Tls(stream, _) => stream.get_ref().0.peer_addr().ok(),
         }
     }
 }
@@ -197,6 +202,7 @@ impl AsyncRead for Connection {
         match self.get_mut() {
             Connection::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
             Connection::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Connection::Tls(stream, _) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -206,6 +212,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Connection::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
             Connection::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Connection::Tls(stream, _) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
     fn poll_write_vectored(
@@ -216,21 +223,28 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Connection::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Connection::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Connection::Tls(stream, _) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
     fn is_write_vectored(&self) -> bool {
-        true
+        match self {
+            Connection::Unix(stream) => stream.is_write_vectored(),
+            Connection::Tcp(stream) => stream.is_write_vectored(),
+            Connection::Tls(stream, _) => stream.is_write_vectored(),
+        }
     }
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Connection::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Connection::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Connection::Tls(stream, _) => Pin::new(stream).poll_flush(cx),
         }
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Connection::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Connection::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Connection::Tls(stream, _) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

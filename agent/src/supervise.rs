@@ -16,6 +16,7 @@ use torch_remote_proto::version::CONTROL_PROTOCOL;
 
 use crate::clock::Clock;
 use crate::link::{Configuration, FromExecutor, Keys, Lease, ToExecutor};
+use crate::pinned::{self, Identity, Public};
 use crate::services::control_server::ControlServer;
 use crate::socket::{self, Listening};
 use crate::token::{KeySetError, Verifier};
@@ -27,7 +28,7 @@ pub mod process;
 pub mod slot;
 pub mod storages;
 
-use process::{Process, Program};
+use process::{Process, Program, Sockets};
 use slot::{News, Slot};
 use storages::Storages;
 
@@ -73,6 +74,9 @@ pub enum Error {
     /// A socket.
     #[error("the agent cannot open its sockets")]
     Socket(#[source] socket::Error),
+    /// The key pair for other hosts.
+    #[error("the agent cannot listen for other hosts")]
+    Identity(#[source] pinned::Error),
     /// Signals, tasks.
     #[error("the agent cannot {what}")]
     System {
@@ -89,6 +93,8 @@ pub enum Error {
 struct Post {
     gpu: u32,
     listening: Listening,
+    /// What other hosts reach, where the machine has an address for them.
+    public: Option<Public>,
     slot: Slot,
     process: Option<Process>,
     generation: u64,
@@ -96,6 +102,14 @@ struct Post {
     device: Option<DeviceReport>,
     /// The last release, said again on each new stream until the slot is bound again.
     last_release: Option<v1::Released>,
+}
+
+impl Post {
+    /// For an executor.
+    fn sockets(&self) -> std::io::Result<Sockets> {
+        let public = self.public.as_ref().map(Public::descriptor).transpose()?;
+        Ok(Sockets { slot: self.listening.descriptor()?, public })
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -114,6 +128,7 @@ struct Supervisor {
     boot_id: String,
     verifier: Arc<RwLock<Verifier>>,
     keys: Keys,
+    identity: Option<Identity>,
     posts: Vec<Post>,
     processes: mpsc::Sender<((usize, u64), process::Event)>,
     /// The stream that commands.
@@ -233,14 +248,19 @@ impl Supervisor {
     ) -> Result<Supervisor, Error> {
         let clock = Clock::new(config.clock_offset_file.clone().map(PathBuf::from));
         let now = clock.now();
+        let identity = config.public_address.is_some().then(Identity::make).transpose().map_err(Error::Identity)?;
         let mut posts = Vec::new();
         let mut first = Vec::new();
         for slot in &config.slots {
             let listening = Listening::open(&slot.listen).map_err(Error::Socket)?;
+            let public = config.public_address.as_ref().zip(identity.as_ref());
+            let public = public.map(|(address, identity)| Public::open(address, identity)).transpose();
+            let public = public.map_err(Error::Socket)?;
             let (machine, outputs) = Slot::new(now);
             posts.push(Post {
                 gpu: slot.gpu,
                 listening,
+                public,
                 slot: machine,
                 process: None,
                 generation: 0,
@@ -257,6 +277,7 @@ impl Supervisor {
             boot_id: format!("{:032x}", rand::random::<u128>()),
             verifier,
             keys,
+            identity,
             posts,
             processes,
             stream: None,
@@ -327,8 +348,8 @@ impl Supervisor {
         let post = &mut self.posts[index];
         post.generation += 1;
         let tag = (index, post.generation);
-        let started = post.listening.descriptor().and_then(|listener| {
-            Process::start(&self.program, listener, cuda.then_some(post.gpu), tag, self.processes.clone())
+        let started = post.sockets().and_then(|sockets| {
+            Process::start(&self.program, sockets, cuda.then_some(post.gpu), tag, self.processes.clone())
         });
         match started {
             Ok(process) => {
@@ -337,6 +358,7 @@ impl Supervisor {
                     machine_uid: self.config.machine_uid.clone(),
                     cuda,
                     threads: self.config.threads,
+                    identity: self.identity.clone(),
                 }));
                 post.process = Some(process);
             }

@@ -301,7 +301,8 @@ pub async fn run(args: ServeArgs, stop: CancellationToken) -> Result<(), Error> 
         limits: args.listener.clone(),
         replica: args.replica.clone().unwrap_or_else(replica),
         metrics: telemetry.metrics.clone(),
-        local: Local::new(local::settings(&args.local, &args.state_dir)),
+        // The name of `serve` is often that of a balancer before it, not of this host: its local machines stay this host's own.
+        local: Local::new(local::settings(&args.local, &args.state_dir, None)),
         otlp: args.telemetry.otlp_endpoint.clone(),
     };
     let control_plane = ControlPlane::start(setup).await?;

@@ -177,14 +177,18 @@ impl Identity {
 /// The names a listener on `address` answers to: loopback's, this host's, its own address, and `more`.
 pub fn names(address: IpAddr, more: &[String]) -> Vec<String> {
     let mut names = vec!["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string(), Ipv6Addr::LOCALHOST.to_string()];
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let own = (!address.is_unspecified()).then(|| address.to_string());
-    for name in std::iter::once(host).chain(own).chain(more.iter().cloned()) {
+    for name in std::iter::once(host()).chain(own).chain(more.iter().cloned()) {
         if !name.is_empty() && !names.contains(&name) {
             names.push(name);
         }
     }
     names
+}
+
+/// Name of this host.
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn authority_params() -> CertificateParams {

@@ -142,6 +142,7 @@ impl Run<'_> {
         let address = listener.local_addr().map_err(|source| self.cannot_write("address", source))?;
         let pool = postgres.pool(CONNECTIONS).await.map_err(Error::Postgres)?;
         let sealer = Sealer::open_or_make(&self.dir.key_file()).map_err(serve::Error::Key).map_err(Error::Serve)?;
+        let public = serve::local::public_address(address.ip(), &self.args.listener.tls_name);
         let setup = Setup {
             pool,
             sealer,
@@ -151,7 +152,7 @@ impl Run<'_> {
             // One process at a time has the data directory; the next takes over what this one held at once.
             replica: "up".into(),
             metrics: self.telemetry.metrics.clone(),
-            local: Local::new(serve::local::settings(&self.args.local, self.dir.path())),
+            local: Local::new(serve::local::settings(&self.args.local, self.dir.path(), public)),
             otlp: self.args.telemetry.otlp_endpoint.clone(),
         };
         let control_plane = tokio::select! {

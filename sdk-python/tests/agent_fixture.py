@@ -113,7 +113,7 @@ def _die_with_parent() -> None:
 class Agent:
     """A running agent with one slot on a Unix socket."""
 
-    def __init__(self, binary: Path, threads: int = 1, slots: int = 1) -> None:
+    def __init__(self, binary: Path, threads: int = 1, slots: int = 1, public: str | None = None) -> None:
         self.signer = Signer()
         self.machine = f"machine-{uuid.uuid4().hex[:8]}"
         self.folder = tempfile.TemporaryDirectory(prefix="tr-")
@@ -125,6 +125,8 @@ class Agent:
             "slots": [{"gpu": slot, "listen": {"unix": self.path(f"slot{slot}.sock")}} for slot in range(slots)],
             "device": "cpu", "threads": threads, "deadManMs": 600_000, "heartbeatMs": 500,
         }  # fmt: skip
+        if public is not None:
+            config["publicAddress"] = public
         file = Path(self.path("agent.json"))
         file.write_text(json.dumps(config))
         file.chmod(0o600)
@@ -211,6 +213,16 @@ class Agent:
 
     def endpoints(self, slot: int = 0) -> list[dict[str, str]]:
         return [{"kind": "unix", "address": self.path(f"slot{slot}.sock"), "tls": "none"}]
+
+    def bound_endpoints(self, slot: int = 0) -> list[dict[str, str]]:
+        """What the agent said of the slot's last bind, as a control plane hands it on."""
+        names = {1: "kind", 2: "address", 3: "tls"}
+        bound = self._bound[slot, self.epochs[slot]]
+        return [
+            {names[field]: value.decode() for field, value in _fields(one) if isinstance(value, bytes)}
+            for number, one in _fields(bound)
+            if number == 4 and isinstance(one, bytes)
+        ]
 
     def children(self) -> list[int]:
         """Process ids of the executors."""

@@ -135,3 +135,23 @@ def test_another_key_is_refused_before_anything_is_sent(agent: agent_fixture.Age
 def test_trust_that_cannot_be_used_is_named(agent: agent_fixture.Agent, relay: Relay, tls: str) -> None:
     with pytest.raises(ValueError, match="trust"):
         _open(agent, relay, tls)
+
+
+def test_a_lease_is_reached_by_its_unix_socket_here_and_by_its_pinned_port_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_leases, "ensure_lease", lambda: None)
+    agent = agent_fixture.Agent(agent_fixture.binary(), public="127.0.0.1")
+    try:
+        token = agent.bind("elsewhere")
+        near, far = agent.bound_endpoints()
+        assert _leases._reachable([near, far]) == [near]
+        gone = {**near, "address": near["address"] + ".elsewhere"}
+        assert _leases._reachable([gone, far]) == [far]
+        assert _leases._reachable([gone]) == [gone], "the core says why it cannot be reached"
+        index = _C.open_session(_leases._reachable([gone, far]), token, False, "elsewhere", "test/elsewhere")
+        large = torch.arange(1_000_000)
+        assert torch.equal((large.to(f"remote:{index}") + 1).cpu(), large + 1)
+        _C.close_session(index, True)
+    finally:
+        agent.stop()

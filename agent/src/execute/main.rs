@@ -2,17 +2,20 @@
 //!
 //! Loads torch, says Ready, waits for a lease, then accepts on the slot's socket. Threads: this one for IO, one for commands, torch's own for kernels.
 
+use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures::{Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use torch_remote_agent::link::{
-    self, Configuration, FromExecutor, LINK_FD, LISTENER_FD, Lease, Listener, Speaker, ToExecutor,
+    self, Configuration, FromExecutor, LINK_FD, LISTENER_FD, Lease, Listener, PUBLIC_FD, Speaker, ToExecutor,
 };
+use torch_remote_agent::pinned::Identity;
 use torch_remote_agent::services::data_plane_server::DataPlaneServer;
-use torch_remote_agent::socket::{self, Listening};
+use torch_remote_agent::socket::{self, Connection, Listening};
 use torch_remote_agent::token::Verifier;
 use torch_remote_agent::traces::Traces;
 use torch_remote_api::token::SlotEpoch;
@@ -147,7 +150,8 @@ async fn serve(
     let service = DataPlaneServer::new(dataplane::Service::new(Arc::clone(&session)))
         .max_decoding_message_size(LONGEST_FRAME)
         .max_encoding_message_size(usize::MAX);
-    let server = socket::grpc().add_service(service).serve_with_incoming(listening.accept()?.connections());
+    let incoming = incoming(listening, serving.configuration.identity.as_ref())?;
+    let server = socket::grpc().add_service(service).serve_with_incoming(incoming);
     tracing::info!(lease = serving.lease.name, epoch = serving.lease.epoch, "accepting");
     let mut over = session.over();
     let mut writer = tokio::spawn(speak(Arc::clone(&session), speaker, told));
@@ -166,6 +170,20 @@ async fn serve(
     says.send(FromExecutor::Finished { reason, message }).await.ok().context("the link broke")?;
     tokio::time::sleep(FLUSH).await;
     Ok(())
+}
+
+/// Connections of this host, and of others where there is an identity for them.
+fn incoming(
+    listening: Listening,
+    identity: Option<&Identity>,
+) -> anyhow::Result<impl Stream<Item = io::Result<Connection>> + use<>> {
+    let near = listening.accept()?.connections();
+    let Some(identity) = identity else { return Ok(near.left_stream()) };
+    // SAFETY: with an identity the supervisor hands this descriptor over, open, and nothing else in this process owns it.
+    let public = unsafe { std::net::TcpListener::from_raw_fd(PUBLIC_FD) };
+    public.set_nonblocking(true)?;
+    let far = identity.connections(tokio::net::TcpListener::from_std(public)?)?;
+    Ok(futures::stream::select(near, far).right_stream())
 }
 
 fn session(serving: &Serving) -> anyhow::Result<Session> {

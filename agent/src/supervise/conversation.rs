@@ -146,13 +146,15 @@ impl Supervisor {
         let slot = index as u32;
         let event = match news {
             News::Bound { epoch, lease_uid } => {
-                let endpoints = match self.posts[index].listening.endpoint() {
+                let mut endpoints = match self.posts[index].listening.endpoint() {
                     Ok(endpoint) => vec![endpoint],
                     Err(error) => {
                         tracing::error!(slot, %error, "a slot's socket has no address");
                         Vec::new()
                     }
                 };
+                // After the slot's own: a client on this host takes the first that it can.
+                endpoints.extend(self.posts[index].public.as_ref().map(Public::endpoint));
                 agent_event::Event::Bound(v1::Bound { slot, epoch, lease_uid, endpoints })
             }
             News::BindRefused { epoch, reason, message } => {

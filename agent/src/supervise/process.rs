@@ -1,6 +1,6 @@
 //! An executor process: how it is started, spoken to, killed and reaped.
 //!
-//! Invariants: it inherits the slot's listening socket, its link and the standard streams, and nothing else; its environment is what torch's loader needs; it dies
+//! Invariants: it inherits the slot's listening sockets, its link and the standard streams, and nothing else; its environment is what torch's loader needs; it dies
 //! with the supervisor, and killing it kills all it started.
 
 use std::io;
@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
-use crate::link::{self, FromExecutor, LINK_FD, LISTENER_FD, ToExecutor};
+use crate::link::{self, FromExecutor, LINK_FD, LISTENER_FD, PUBLIC_FD, ToExecutor};
 
 /// How executors are started.
 #[derive(Debug, Clone)]
@@ -26,6 +26,15 @@ pub struct Program {
     pub library_path: Option<String>,
     /// Log filter, as the supervisor's own.
     pub log: String,
+}
+
+/// The sockets of a slot.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Its own.
+    pub slot: OwnedFd,
+    /// The one that other hosts reach.
+    pub public: Option<OwnedFd>,
 }
 
 /// A running executor.
@@ -58,7 +67,7 @@ impl Process {
     /// The binary is missing, or no process can be made.
     pub fn start<T>(
         program: &Program,
-        listener: OwnedFd,
+        sockets: Sockets,
         gpu: Option<u32>,
         tag: T,
         events: mpsc::Sender<(T, Event)>,
@@ -69,7 +78,7 @@ impl Process {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let link = UnixStream::from_std(ours)?;
-        let mut command = command(program, listener, theirs.into(), gpu);
+        let mut command = command(program, sockets, theirs.into(), gpu);
         let mut child = command.spawn()?;
         // The executor's ends live in `command`, which must go for the link to close with the child.
         drop(command);
@@ -148,7 +157,7 @@ fn kill(group: Pid) {
     }
 }
 
-fn command(program: &Program, listener: OwnedFd, link: OwnedFd, gpu: Option<u32>) -> Command {
+fn command(program: &Program, sockets: Sockets, link: OwnedFd, gpu: Option<u32>) -> Command {
     let parent = rustix::process::getpid();
     let mut command = std::process::Command::new(&program.path);
     command.env_clear().env("TORCH_REMOTE_LOG", &program.log).stdin(Stdio::null());
@@ -159,7 +168,7 @@ fn command(program: &Program, listener: OwnedFd, link: OwnedFd, gpu: Option<u32>
         command.env("CUDA_VISIBLE_DEVICES", gpu.to_string());
     }
     command.process_group(0);
-    let prepare = move || inherit(&listener, &link, parent);
+    let prepare = move || inherit(&sockets, &link, parent);
     // SAFETY: between fork and exec `inherit` makes system calls only; it does not allocate.
     unsafe { command.pre_exec(prepare) };
     let mut command = Command::from(command);
@@ -167,25 +176,26 @@ fn command(program: &Program, listener: OwnedFd, link: OwnedFd, gpu: Option<u32>
     command
 }
 
-/// In the child: die with the parent, and keep no descriptor but the two handed over.
-fn inherit(listener: &OwnedFd, link: &OwnedFd, parent: Pid) -> io::Result<()> {
+/// In the child: die with the parent, and keep no descriptor but those handed over.
+fn inherit(sockets: &Sockets, link: &OwnedFd, parent: Pid) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // The parent may have died before the line above took effect.
     if rustix::process::getppid() != Some(parent) {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
-    // SAFETY: system calls on descriptors of this process, which runs nothing else. Moved above the targets first, so that neither overwrites the other.
+    // SAFETY: system calls on descriptors of this process, which runs nothing else. Moved above the targets first, so that none overwrites another.
     unsafe {
-        let high_listener = libc::fcntl(listener.as_raw_fd(), libc::F_DUPFD, LINK_FD + 1);
-        let high_link = libc::fcntl(link.as_raw_fd(), libc::F_DUPFD, LINK_FD + 1);
-        let moved = high_listener >= 0
-            && high_link >= 0
-            && libc::dup2(high_listener, LISTENER_FD) >= 0
-            && libc::dup2(high_link, LINK_FD) >= 0;
+        let high = |descriptor: &OwnedFd| libc::fcntl(descriptor.as_raw_fd(), libc::F_DUPFD, PUBLIC_FD + 1);
+        let (listener, link, public) = (high(&sockets.slot), high(link), sockets.public.as_ref().map(high));
+        let moved = listener >= 0
+            && link >= 0
+            && libc::dup2(listener, LISTENER_FD) >= 0
+            && libc::dup2(link, LINK_FD) >= 0
+            && public.is_none_or(|public| public >= 0 && libc::dup2(public, PUBLIC_FD) >= 0);
+        let rest = if public.is_some() { PUBLIC_FD + 1 } else { PUBLIC_FD };
         // The rest closes at exec and not before: the standard library reports a failed exec through one of them.
         let closes_at_exec: libc::c_uint = 4;
-        let closed =
-            libc::syscall(libc::SYS_close_range, (LINK_FD + 1) as libc::c_uint, libc::c_uint::MAX, closes_at_exec) == 0;
+        let closed = libc::syscall(libc::SYS_close_range, rest as libc::c_uint, libc::c_uint::MAX, closes_at_exec) == 0;
         if !moved || !closed {
             return Err(io::Error::last_os_error());
         }

@@ -112,6 +112,7 @@ impl Machine {
             jwks: signer.jwks(),
             control: Listen::Unix(path("control.sock")),
             slots: vec![SlotConfig { gpu: 0, listen: Listen::Unix(path("slot0.sock")) }],
+            public_address: None,
             device: "cpu".to_owned(),
             threads: 1,
             dead_man_ms: 600_000,
@@ -203,6 +204,17 @@ impl Machine {
 
     /// A stream of the session: says `credential`, and returns the first answer.
     pub async fn session(&self, credential: v1::hello::Credential, replies_seen: u64) -> (Stream, server_frame::Frame) {
+        Stream::open(self.dataplane().await, credential, replies_seen).await
+    }
+}
+
+impl Stream {
+    /// Says `credential` over this client's connection, and returns the first answer.
+    pub async fn open(
+        mut client: DataPlaneClient<Channel>,
+        credential: v1::hello::Credential,
+        replies_seen: u64,
+    ) -> (Stream, server_frame::Frame) {
         let (frames, outgoing) = mpsc::channel(256);
         let hello = v1::Hello {
             protocol: 1,
@@ -212,8 +224,7 @@ impl Machine {
             replies_seen,
         };
         frames.send(ClientFrame { frame: Some(client_frame::Frame::Hello(hello)) }).await.expect("room");
-        let incoming =
-            self.dataplane().await.session(ReceiverStream::new(outgoing)).await.expect("a stream").into_inner();
+        let incoming = client.session(ReceiverStream::new(outgoing)).await.expect("a stream").into_inner();
         let mut stream = Stream { frames, incoming };
         let first = stream.next().await.expect("an answer to Hello");
         (stream, first)

@@ -5,4 +5,6 @@
 mod fixture;
 #[cfg(feature = "torch")]
 mod lease;
+#[cfg(feature = "torch")]
+mod pinned;
 mod supervisor;

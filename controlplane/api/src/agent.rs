@@ -20,6 +20,10 @@ pub struct AgentConfig {
     pub control: Listen,
     /// One per slot, in slot order.
     pub slots: Vec<SlotConfig>,
+    /// Host name or IP address under which other hosts reach this one: each slot then has a second socket, TCP with pinned TLS, on a free port of that IP address
+    /// (of all addresses where it is a name). None: only this host reaches the slots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_address: Option<String>,
     /// `cpu` or `cuda`.
     pub device: String,
     /// Intra-op threads of each executor; 0 = all cores.

@@ -90,7 +90,14 @@ fn program(dir: &Path, body: &str) -> std::path::PathBuf {
 }
 
 fn settings(dir: &Path, agent: std::path::PathBuf) -> local::Settings {
-    local::Settings { agent, data_dir: dir.join("data"), short_dir: dir.to_owned(), environment: vec![], threads: 1 }
+    local::Settings {
+        agent,
+        data_dir: dir.join("data"),
+        short_dir: dir.to_owned(),
+        environment: vec![],
+        threads: 1,
+        public_address: None,
+    }
 }
 
 /// Ends the agents of a test that failed.
@@ -113,6 +120,22 @@ async fn local_keeps_the_contract() {
     let local = Local::new(settings(dir.path(), program(dir.path(), "while :; do sleep 0.05; done")));
     let _ends = Ends(local.clone());
     kept(Arc::new(local)).await;
+}
+
+#[tokio::test]
+async fn local_tells_an_agent_the_address_of_other_hosts_only_if_there_is_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let agent = program(dir.path(), "while :; do sleep 0.05; done");
+    for (token, public) in [("t-1", None), ("t-2", Some("gpu.example.org"))] {
+        let settings = settings(dir.path(), agent.clone());
+        let local = Local::new(local::Settings { public_address: public.map(str::to_owned), ..settings });
+        let _ends = Ends(local.clone());
+        let request = request(token);
+        local.create(&request).await.expect("a create");
+        let path = dir.path().join("data/machines").join(&request.machine_uid).join(token).join("agent.json");
+        let config: serde_json::Value = serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON");
+        assert_eq!(config.get("publicAddress").and_then(serde_json::Value::as_str), public, "{config}");
+    }
 }
 
 #[tokio::test]

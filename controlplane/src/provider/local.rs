@@ -49,6 +49,8 @@ pub struct Settings {
     pub environment: Vec<(String, String)>,
     /// Intra-op threads of each executor where a machine's `spec.cpu` does not say; 0: all cores.
     pub threads: u32,
+    /// Host name or IP address under which other hosts reach this one; none: they do not.
+    pub public_address: Option<String>,
 }
 
 /// The provider.
@@ -148,6 +150,7 @@ impl Local {
             jwks: request.agent.jwks.clone(),
             control: listen("control".to_owned()),
             slots: (0..spec.slots()).map(slot).collect(),
+            public_address: self.settings.public_address.clone(),
             device: if spec.gpu.gpu_type == GpuType::Cpu { "cpu" } else { "cuda" }.to_owned(),
             threads: spec.cpu.as_ref().map_or(self.settings.threads, |cpu| threads(cpu, spec.slots())),
             dead_man_ms: request.agent.dead_man_ms,

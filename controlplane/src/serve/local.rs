@@ -1,10 +1,14 @@
 //! What the provider `local` starts its agents with: their program, and where the libtorch is that they run.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustls::pki_types::ServerName;
+
 use crate::config::LocalArgs;
 use crate::provider::local::Settings;
+use crate::tls;
 
 /// The agent's program, beside this one.
 const AGENT: &str = "torch-remote-agent";
@@ -12,8 +16,8 @@ const AGENT: &str = "torch-remote-agent";
 const LIBTORCH: &str = "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] + '/lib' if s else '')";
 const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// Settings of the provider over `data_dir`. Starts nothing; a program that is missing shows at the machines.
-pub fn settings(args: &LocalArgs, data_dir: &Path) -> Settings {
+/// Settings of the provider over `data_dir`, with the address under which other hosts reach its machines. Starts nothing; a program that is missing shows at the machines.
+pub fn settings(args: &LocalArgs, data_dir: &Path, public_address: Option<String>) -> Settings {
     let mut environment = vec![("PATH".to_owned(), SYSTEM_PATH.to_owned()), ("LC_ALL".to_owned(), "C".to_owned())];
     if let Some(folder) = libtorch(args) {
         environment.push(("LD_LIBRARY_PATH".to_owned(), folder));
@@ -24,7 +28,21 @@ pub fn settings(args: &LocalArgs, data_dir: &Path) -> Settings {
         short_dir: std::env::temp_dir(),
         environment,
         threads: half_of_the_processors(),
+        public_address,
     }
+}
+
+/// Where other hosts reach this one, when its API listens for them: at the same address, or where that is all addresses at the first name of the certificate
+/// that is a host's own (no wildcard), or at the name of this host.
+pub fn public_address(listen: IpAddr, names: &[String]) -> Option<String> {
+    let listen = listen.to_canonical();
+    if listen.is_loopback() {
+        return None;
+    }
+    if !listen.is_unspecified() {
+        return Some(listen.to_string());
+    }
+    names.iter().cloned().chain([tls::host()]).find(|name| ServerName::try_from(name.as_str()).is_ok())
 }
 
 /// The other half is for the process that sends the operators, which runs on this computer too: kernels whose threads wait for a busy processor take ten times as long.
@@ -47,4 +65,26 @@ fn libtorch(args: &LocalArgs) -> Option<String> {
     let output = Command::new(python).args(["-c", LIBTORCH]).output().ok()?;
     let folder = String::from_utf8(output.stdout).ok()?.trim().to_owned();
     (output.status.success() && !folder.is_empty()).then_some(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::public_address;
+    use crate::tls;
+
+    #[test]
+    fn other_hosts_are_told_an_address_only_when_the_api_listens_for_them() {
+        let told = |listen: &str, names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            public_address(listen.parse().expect("an address"), &names)
+        };
+        for loopback in ["127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(told(loopback, &["gpu.example.org"]), None);
+        }
+        assert_eq!(told("192.0.2.7", &["gpu.example.org"]).as_deref(), Some("192.0.2.7"));
+        assert_eq!(told("2001:db8::7", &[]).as_deref(), Some("2001:db8::7"));
+        assert_eq!(told("0.0.0.0", &["gpu.example.org", "other"]).as_deref(), Some("gpu.example.org"));
+        assert_eq!(told("::", &["*.example.org", "192.0.2.7"]).as_deref(), Some("192.0.2.7"), "a wildcard is no host");
+        assert_eq!(told("0.0.0.0", &[]), Some(tls::host()));
+    }
 }

@@ -254,8 +254,12 @@ impl Agent {
                 message: String::new(),
             })]
         };
-        let endpoints =
-            vec![Endpoint { kind: "unix".to_owned(), address: format!("/run/slot-{number}"), tls: "none".to_owned() }];
+        let endpoint =
+            |kind: &str, address: String, tls: &str| Endpoint { kind: kind.to_owned(), address, tls: tls.to_owned() };
+        let endpoints = vec![
+            endpoint("unix", format!("/run/slot-{number}"), "none"),
+            endpoint("tcp", format!("gpu.example.org:{}", 7000 + number), "spkiSHA256:AAAA"),
+        ];
         let bound = vec![Event::Bound(Bound { slot: number, epoch, lease_uid: bind.lease_uid.clone(), endpoints })];
         if slot.epoch == epoch && slot.lease == bind.lease_uid {
             return bound;

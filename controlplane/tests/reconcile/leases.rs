@@ -30,7 +30,9 @@ async fn a_lease_is_bound_and_says_where() {
         (device["machine"].as_str(), device["slot"].as_u64(), device["epoch"].as_u64()),
         (Some("default/m"), Some(0), Some(1))
     );
-    assert_eq!(device["endpoints"][0], json!({"kind": "unix", "address": "/run/slot-0", "tls": "none"}));
+    let near = json!({"kind": "unix", "address": "/run/slot-0", "tls": "none"});
+    let far = json!({"kind": "tcp", "address": "gpu.example.org:7000", "tls": "spkiSHA256:AAAA"});
+    assert_eq!(device["endpoints"], json!([near, far]), "all that the agent said, in its order");
     assert!(body["status"]["expiresAt"].is_null(), "its time counts from its first session");
     world.agent().await.open_session(0);
     let body = world.object(LEASES, "l", "opened", |body| body["status"]["openedAt"].is_string()).await;

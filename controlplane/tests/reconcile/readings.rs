@@ -47,6 +47,7 @@ async fn a_token_is_for_the_holder_alone_and_only_while_the_lease_is_bound() {
     let (code, body) = ask(&router, &ana, "POST", "deviceleases/first/token", "{\"attach\": true}").await;
     assert_eq!(code, StatusCode::OK, "{body:#}");
     assert_eq!(body["endpoints"][0]["address"], "/run/slot-0");
+    assert_eq!(body["endpoints"][1]["address"], "gpu.example.org:7000");
     let said = claims(body["token"].as_str().unwrap());
     assert_eq!(
         (&said["aud"], &said["lease"], &said["attach"]),

@@ -10,6 +10,7 @@ import datetime
 import functools
 import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Sequence
@@ -541,7 +542,7 @@ def _open(api: Api, thing: Json, attach: bool) -> list[int]:
     indexes: list[int] = []
     try:
         for device in thing["status"]["devices"]:
-            where = device["endpoints"]
+            where = _reachable(device["endpoints"])
             indexes.append(_C.open_session(where, answer["token"], attach, uid, full_name, reconnect_window=window))
     except BaseException as error:
         for index in indexes:
@@ -550,6 +551,20 @@ def _open(api: Api, thing: Json, attach: bool) -> list[int]:
             raise _refused(str(error)) from None
         raise
     return indexes
+
+
+def _reachable(endpoints: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The machine's Unix sockets if they are on this computer and this user may connect; elsewhere its other endpoints."""
+
+    def here(path: str) -> bool:
+        try:
+            return stat.S_ISSOCK(os.stat(path).st_mode) and os.access(path, os.W_OK)
+        except OSError:
+            return False
+
+    near = [one for one in endpoints if one["kind"] == "unix" and here(one["address"])]
+    # With neither, the core says what each one answers.
+    return near or [one for one in endpoints if one["kind"] != "unix"] or endpoints
 
 
 def _refused(text: str) -> TorchRemoteError:
