@@ -22,6 +22,7 @@ use crate::nap::Nap;
 use crate::notice;
 use crate::session::{Limits, Order, Session};
 use crate::stub::DataPlaneClient;
+use crate::sync::LOOK;
 
 /// Replies may be as large as `inline_read_bytes` and results of many tensors.
 const LONGEST_FRAME: usize = 64 << 20;
@@ -71,6 +72,7 @@ impl Conversation {
         let alarm = tokio::time::sleep_until(self.began);
         tokio::pin!(alarm);
         let mut set_for = self.began;
+        let mut looks_until = std::time::Instant::now();
         while self.client.is_some() {
             let due = self.due();
             if due != set_for {
@@ -82,6 +84,7 @@ impl Conversation {
                 () = session.wake.notified() => {
                     self.flush();
                     nap.as_mut().start();
+                    looks_until = std::time::Instant::now() + LOOK;
                 }
                 event = next(&mut self.line) => self.event(event),
                 () = nap.as_mut().over() => {
@@ -93,6 +96,10 @@ impl Conversation {
                     Some(order) => self.order(order),
                     None => self.finish(Ending { reason: "Closed".to_owned(), message: "the session was closed".to_owned() }),
                 },
+                // A read is waited for: its answer may come sooner than a thread wakes.
+                () = tokio::task::yield_now(), if session.asked() && std::time::Instant::now() < looks_until => {
+                    std::thread::yield_now();
+                }
                 () = alarm.as_mut() => {
                     self.step(Input::Tick);
                     // An alarm that rang is over: it must be set again even for the same time.

@@ -236,6 +236,11 @@ impl Session {
         }
     }
 
+    /// Whether a thread waits for a reply.
+    pub(crate) fn asked(&self) -> bool {
+        !self.waiting().is_empty()
+    }
+
     fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Arc<Waiter>>> {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -26,6 +26,7 @@ mod allowlist;
 mod boxed;
 mod dataplane;
 mod executor;
+mod look;
 mod queue;
 mod session;
 mod storage;
@@ -154,6 +155,7 @@ async fn serve(
     let server = socket::grpc().add_service(service).serve_with_incoming(incoming);
     tracing::info!(lease = serving.lease.name, epoch = serving.lease.epoch, "accepting");
     let mut over = session.over();
+    tokio::spawn(look::out(Arc::clone(&session)));
     let mut writer = tokio::spawn(speak(Arc::clone(&session), speaker, told));
     let over = tokio::select! {
         result = server => anyhow::bail!("the DataPlane service ended: {result:?}"),

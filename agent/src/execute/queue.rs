@@ -12,6 +12,8 @@ use bytes::Bytes;
 use torch_remote_agent::clock;
 use torch_remote_proto::server::Incarnation;
 
+use crate::look::LOOK;
+
 /// Work for the executor.
 #[derive(Debug)]
 pub enum Work {
@@ -38,9 +40,6 @@ pub struct Queue {
     active_ms: AtomicU64,
 }
 
-/// How long the executor looks before it sleeps.
-const LOOK: Duration = Duration::from_micros(30);
-
 impl Queue {
     /// Adds work. A Begin drops what waits of the incarnation before.
     pub fn push(&self, work: Work) {
@@ -61,7 +60,7 @@ impl Queue {
             self.touch();
             let start = Instant::now();
             while self.length.load(Ordering::Acquire) == 0 && start.elapsed() < LOOK {
-                std::hint::spin_loop();
+                std::thread::yield_now();
             }
         }
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

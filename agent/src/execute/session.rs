@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tonic::Status;
 use torch_remote_agent::clock;
 use torch_remote_agent::link::{self, Pulse};
@@ -37,6 +37,8 @@ pub struct Session {
     pub transfers: Arc<Transfers>,
     /// What the executor counts.
     pub counts: Counts,
+    /// The executor's thread has answered a request.
+    pub answered: Notify,
     verifier: Mutex<Verifier>,
     lease_uid: String,
     bound: SlotEpoch,
@@ -100,6 +102,7 @@ impl Session {
             queue,
             transfers,
             counts: Counts::default(),
+            answered: Notify::new(),
             verifier: Mutex::new(bound.verifier),
             lease_uid,
             bound: bound.slot,
@@ -295,5 +298,6 @@ pub struct Answers {
 impl Outlet for Answers {
     fn reply(&mut self, request: RequestId, result: reply::Result) {
         self.session.input(Input::Reply(self.incarnation, request.0, result));
+        self.session.answered.notify_one();
     }
 }
