@@ -37,6 +37,13 @@ pub mod reason {
     pub const BINDING: &str = "Binding";
 }
 
+/// Annotation: the trace of the call that made the lease, as a `traceparent`. Set by the server.
+pub const TRACEPARENT: &str = "torchremote.dev/traceparent";
+/// Annotation that says how its waiter shows that it is alive: [`RENEWS`]. Set by the SDK when it makes the lease; kept to from then on.
+pub const WAITER: &str = "torchremote.dev/waiter";
+/// Of [`WAITER`]: it renews the lease until its first session is open.
+pub const RENEWS: &str = "Renews";
+
 /// A waiter that is not renewed for so long ends. Renewed every 10 s by the SDK.
 pub const WAITER_TTL: Duration = Duration::from_secs(30);
 /// How long a process that died and cannot come back keeps its lease.

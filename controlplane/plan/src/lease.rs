@@ -24,6 +24,8 @@ use crate::{SlotAt, Time, backoff};
 
 /// Longest wait for the acknowledgement of a bind to a slot that is still warming; [`BIND_ACK`] else.
 pub const WARM_TIMEOUT: Duration = Duration::from_secs(120);
+/// Longest rest of a lease that was put back.
+pub const LONGEST_REST: Duration = Duration::from_secs(30);
 
 /// What the owner asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +63,8 @@ pub struct Live {
     pub state: State,
     /// Waiting since; later than its creation if it was put back.
     pub waiting_since: Time,
+    /// How often it was put back.
+    pub put_back: u32,
     /// Last renewal of its wait; `None`: made without the SDK.
     pub renewed_at: Option<Time>,
 }
@@ -153,6 +157,8 @@ pub struct Observation {
     pub wanted: bool,
     /// Since when this control plane can hear waiters: no wait is judged by silence before it.
     pub serving_since: Time,
+    /// From 0 to 1.
+    pub jitter: f64,
     /// What the object's status says.
     pub status: DeviceLeaseStatus,
 }
@@ -170,6 +176,8 @@ pub enum Action {
         quarantine: Vec<SlotAt>,
         /// Revoke these.
         revoke: Vec<SlotAt>,
+        /// Before it may be bound again, so that a machine that refuses does not spin.
+        rest: Duration,
     },
     /// Ask the agents to end these.
     Revoke {
@@ -221,7 +229,7 @@ fn next(desired: &Desired, observed: &Observation, now: Time) -> (Vec<Action>, O
         None if desired.deleting => (observed.finalizer.then_some(Action::RemoveFinalizer).into_iter().collect(), None),
         None => (vec![Action::Enqueue], None),
         Some((live, State::Waiting)) => waiting(desired, observed, live, now),
-        Some((_, State::Bound)) => bound(desired, observed, now),
+        Some((live, State::Bound)) => bound(desired, observed, live, now),
         Some((_, State::Ended { .. })) => {
             let left = observed.older > 0 || observed.bindings.iter().any(|binding| binding.released.is_none());
             (
@@ -263,8 +271,15 @@ fn waiting(desired: &Desired, observed: &Observation, live: &Live, now: Time) ->
     (vec![], [renewal, limit].into_iter().flatten().min())
 }
 
-fn bound(desired: &Desired, observed: &Observation, now: Time) -> (Vec<Action>, Option<Time>) {
+fn bound(desired: &Desired, observed: &Observation, live: &Live, now: Time) -> (Vec<Action>, Option<Time>) {
     let bindings = &observed.bindings;
+    let rest = backoff::delay(live.put_back.saturating_add(1), observed.jitter).min(LONGEST_REST);
+    let refused = |binding: &Binding| binding.acked.is_none() && binding.refused.is_some();
+    // Before its owner's wish: where the machine is gone too, nobody is left to revoke it.
+    if bindings.iter().any(refused) && bindings.iter().all(|binding| binding.released.is_none()) {
+        let revoke = select(bindings, |binding| !refused(binding) && !binding.revoked);
+        return (vec![Action::PutBack { quarantine: select(bindings, refused), revoke, rest }], None);
+    }
     if let Some((reason, message)) = over(desired, observed) {
         if bindings.iter().all(|binding| binding.released.is_some()) {
             return (vec![Action::End { reason, message }], None);
@@ -280,11 +295,10 @@ fn bound(desired: &Desired, observed: &Observation, now: Time) -> (Vec<Action>, 
         let revoke = Action::Revoke { slots: slots.clone(), reason: EndReason::Silent, message };
         return ((!slots.is_empty()).then_some(revoke).into_iter().collect(), None);
     }
-    let late =
-        |binding: &Binding| binding.acked.is_none() && (binding.refused.is_some() || now >= ack_deadline(binding));
+    let late = |binding: &Binding| binding.acked.is_none() && now >= ack_deadline(binding);
     if bindings.iter().any(late) {
         let revoke = select(bindings, |binding| !late(binding) && !binding.revoked);
-        return (vec![Action::PutBack { quarantine: select(bindings, late), revoke }], None);
+        return (vec![Action::PutBack { quarantine: select(bindings, late), revoke, rest }], None);
     }
     (vec![], bindings.iter().filter(|binding| binding.acked.is_none()).map(ack_deadline).min())
 }
@@ -307,9 +321,4 @@ fn select(bindings: &[Binding], wanted: impl Fn(&Binding) -> bool) -> Vec<SlotAt
 
 fn end(reason: EndReason, message: String) -> Action {
     Action::End { reason, message }
-}
-
-/// Wait before a lease that was put back is bound again, so that a machine that refuses does not spin.
-pub fn requeue_delay(times: u32, jitter: f64) -> Duration {
-    backoff::delay(times, jitter)
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use torch_remote_api::Kind;
+use torch_remote_api::lease::TRACEPARENT;
 use torch_remote_api::object::{LEASE_FINALIZER, MACHINE_FINALIZER};
 use torch_remote_api::status::Status;
 
@@ -10,9 +11,6 @@ use super::parameters::FieldValidation;
 use crate::auth::Caller;
 use crate::document::Document;
 use crate::store::{Resource, namespace};
-
-/// Annotation of a lease that names the trace of the call that made it.
-const TRACEPARENT: &str = "torchremote.dev/traceparent";
 
 /// Characters of generated names: no vowels, nothing that looks like another.
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";

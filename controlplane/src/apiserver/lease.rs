@@ -51,8 +51,7 @@ fn allow(call: &Call, object: &Object, verb: &str, resource: &str) -> Result<(),
 /// The caller may not, the lease is over, or the database failed.
 pub async fn renew(call: &Call, _body: &[u8]) -> Result<Response, Failure> {
     let object = holders(call).await?;
-    let (uid, created) = (uid(call, &object)?, object.created().unwrap_or_default());
-    let alive = store::lease::renew(call.server.objects().pool(), uid, created).await;
+    let alive = store::lease::renew(call.server.objects().pool(), uid(call, &object)?).await;
     if !alive.map_err(|error| call.refused(error))? {
         return Err(over(call, &object));
     }

@@ -2,7 +2,7 @@
 
 use serde_json::to_value;
 use torch_remote_api::condition;
-use torch_remote_api::lease::{BOUND, DeviceLease, DeviceLeaseStatus, ENDED, EndReason};
+use torch_remote_api::lease::{BOUND, DeviceLease, DeviceLeaseStatus, ENDED, EndReason, RENEWS, WAITER};
 use torch_remote_api::object::LEASE_FINALIZER;
 use torch_remote_plan::lease::{self, Action, Desired, Fit, Observation};
 use uuid::Uuid;
@@ -33,6 +33,7 @@ pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error
         fit: verdict.as_ref().map_or(Fit::Possible, |verdict| verdict.fit.clone()),
         queue: verdict.and_then(|verdict| verdict.place),
         serving_since: shared.serving_since,
+        jitter: rand::random(),
         status: lease.status.clone(),
     };
     let now = shared.parts.objects.now().await?;
@@ -56,15 +57,12 @@ async fn apply(shared: &Shared, named: Named<'_>, before: &DeviceLeaseStatus, ac
             write.commit().await?;
         }
         Action::Enqueue => {
-            let created = match object.created() {
-                Some(created) => created,
-                None => shared.parts.objects.now().await?,
-            };
-            rows::enqueue(pool, uid, created).await?;
+            let renews = object.body["metadata"]["annotations"][WAITER] == RENEWS;
+            rows::enqueue(pool, uid, renews).await?;
             shared.wake.wake(Work::Queue);
         }
-        Action::PutBack { quarantine, revoke } => {
-            if slot::put_back(pool, uid, quarantine, revoke).await? {
+        Action::PutBack { quarantine, revoke, rest } => {
+            if slot::put_back(pool, uid, slot::Left { quarantine, revoke }, *rest).await? {
                 let message = "the agent did not acknowledge the bind; the slot is fenced, and the lease is first in its queue again";
                 shared.parts.recorder.warning(object, "BindFailed", message);
                 metrics::counter!("torchremote_binds_failed_total").increment(1);

@@ -5,7 +5,7 @@ mod offer;
 use std::collections::{BTreeMap, HashMap};
 
 use torch_remote_api::condition::{self, Truth};
-use torch_remote_api::lease::{DeviceLease, Mode, ORPHAN_TIME};
+use torch_remote_api::lease::{DeviceLease, Mode, ORPHAN_TIME, TRACEPARENT};
 use torch_remote_api::machine::{EXPIRED, FAILED, MachinePhase, RemoteMachine};
 use torch_remote_plan::lease::Fit;
 use torch_remote_plan::queue::{self, Ask, Machine, Offer, Placement, Waiting};
@@ -21,8 +21,6 @@ use crate::telemetry;
 /// A session must be opened this long after the bind: for a waiter that renews, and for one that does not.
 const OPEN_RENEWING_MS: u64 = 60_000;
 const OPEN_OTHERS_MS: u64 = 600_000;
-/// Annotation with the trace of the request that made an object.
-const TRACEPARENT: &str = "torchremote.dev/traceparent";
 
 struct Scene {
     leases: HashMap<Uid, (Key, DeviceLease, bool)>,

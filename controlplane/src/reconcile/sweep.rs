@@ -67,6 +67,17 @@ async fn end_lease(shared: &Shared, uid: Uuid) -> Result<bool, Error> {
         lease::end(shared.pool(), uid, EndReason::Revoked, "its object was removed by force").await?;
         return Ok(false);
     }
+    // Where its machine is gone too, nobody is left to revoke these.
+    let refused: Vec<_> = bindings
+        .iter()
+        .filter(|binding| binding.released.is_none() && binding.refused.is_some())
+        .map(|binding| binding.at.clone())
+        .collect();
+    if !refused.is_empty() {
+        let left = slot::Left { quarantine: &refused, revoke: &[] };
+        slot::put_back(shared.pool(), uid, left, Duration::ZERO).await?;
+        return Ok(true);
+    }
     slot::revoke(shared.pool(), &held, EndReason::Revoked.as_str(), "its object was removed by force").await?;
     shared.agents.poke();
     Ok(true)

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::claim::Claim;
 use super::machine::signed;
 use super::slot::SILENT_SECONDS;
-use super::{Error, device, tensor};
+use super::{Error, device, slot, tensor};
 
 /// The agent of attempt `number`, as the claim's holder hears it.
 ///
@@ -58,16 +58,12 @@ pub async fn hello(pool: &PgPool, claim: Claim, number: u32, hello: &AgentHello)
     let before = sqlx::query_scalar!("select boot_id from agent_seen where machine_uid = $1 for update", claim.machine);
     let before = before.fetch_optional(&mut *transaction).await.map_err(Error::database("read an agent's boot"))?;
     if before.as_ref() != Some(&hello.boot_id) {
+        let why = "the agent of its machine started anew";
+        slot::lose(&mut transaction, claim.machine, Some(&hello.boot_id), why).await?;
         let lost = sqlx::query!(
-            "with slots as (update slot set offered = false, warm = false, phase = '' where machine_uid = $1),
-                  tensors as (delete from tensor where machine_uid = $1)
-             update binding set released_at = case when acked_at is not null then clock_now() end,
-                    release_reason = case when acked_at is not null then 'Lost' end,
-                    release_message = case when acked_at is not null then 'the agent of its machine started anew' end,
-                    refused = case when acked_at is null then 'the agent of its machine started anew' end
-             where machine_uid = $1 and released_at is null and boot_id <> $2",
-            claim.machine,
-            hello.boot_id
+            "with slots as (update slot set offered = false, warm = false, phase = '' where machine_uid = $1)
+             delete from tensor where machine_uid = $1",
+            claim.machine
         );
         lost.execute(&mut *transaction).await.map_err(Error::database("record that an agent started anew"))?;
     }

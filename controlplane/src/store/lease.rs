@@ -31,7 +31,7 @@ pub struct InQueue {
 /// The database failed.
 pub async fn live(pool: &PgPool, lease: Uuid) -> Result<Option<Live>, Error> {
     let row = sqlx::query!(
-        "select state, waiting_since, renewed_at, end_reason, end_message from lease_live where lease_uid = $1",
+        "select state, waiting_since, put_back, renewed_at, end_reason, end_message from lease_live where lease_uid = $1",
         lease
     );
     let Some(row) = row.fetch_optional(pool).await.map_err(Error::database("read a lease"))? else { return Ok(None) };
@@ -43,7 +43,8 @@ pub async fn live(pool: &PgPool, lease: Uuid) -> Result<Option<Live>, Error> {
             message: row.end_message.unwrap_or_default(),
         },
     };
-    Ok(Some(Live { state, waiting_since: row.waiting_since, renewed_at: row.renewed_at }))
+    let put_back = super::machine::unsigned(row.put_back);
+    Ok(Some(Live { state, waiting_since: row.waiting_since, put_back, renewed_at: row.renewed_at }))
 }
 
 /// The bindings of its latest round, and how many of earlier rounds are not released.
@@ -102,15 +103,17 @@ fn phase(name: &str) -> Phase {
     }
 }
 
-/// Puts it into the queue, by the time its object was made. Safe to repeat.
+/// Puts it into the queue, by the time its object was made. `renews`: its waiter says that it renews, and is gone when it does not. Safe to repeat.
 ///
 /// # Errors
 /// The database failed.
-pub async fn enqueue(pool: &PgPool, lease: Uuid, created_at: DateTime<Utc>) -> Result<(), Error> {
+pub async fn enqueue(pool: &PgPool, lease: Uuid, renews: bool) -> Result<(), Error> {
     let made = sqlx::query!(
-        "insert into lease_live (lease_uid, created_at, waiting_since) values ($1, $2, clock_now()) on conflict do nothing",
+        "insert into lease_live (lease_uid, created_at, waiting_since, renewed_at)
+         values ($1, coalesce((select o.created_at from object o where o.uid = $1), clock_now()), clock_now(), case when $2 then clock_now() end)
+         on conflict do nothing",
         lease,
-        created_at
+        renews
     );
     made.execute(pool).await.map_err(Error::database("put a lease into the queue")).map(drop)
 }
@@ -119,13 +122,13 @@ pub async fn enqueue(pool: &PgPool, lease: Uuid, created_at: DateTime<Utc>) -> R
 ///
 /// # Errors
 /// The database failed.
-pub async fn renew(pool: &PgPool, lease: Uuid, created_at: DateTime<Utc>) -> Result<bool, Error> {
+pub async fn renew(pool: &PgPool, lease: Uuid) -> Result<bool, Error> {
     // The first renewal may come before the first reconcile, so it makes the row as that would.
     let done = sqlx::query_scalar!(
-        "insert into lease_live (lease_uid, created_at, waiting_since, renewed_at) values ($1, $2, clock_now(), clock_now())
+        "insert into lease_live (lease_uid, created_at, waiting_since, renewed_at)
+         values ($1, coalesce((select o.created_at from object o where o.uid = $1), clock_now()), clock_now(), clock_now())
          on conflict (lease_uid) do update set renewed_at = clock_now() where lease_live.state <> 'Ended' returning lease_uid",
-        lease,
-        created_at
+        lease
     );
     done.fetch_optional(pool).await.map_err(Error::database("renew a wait")).map(|row| row.is_some())
 }

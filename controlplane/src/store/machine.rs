@@ -5,8 +5,8 @@ use sqlx::PgPool;
 use torch_remote_plan::machine::{Attempt, AttemptState, End, Intent};
 use uuid::Uuid;
 
-use super::Error;
 use super::claim::Claim;
+use super::{Error, slot};
 
 /// The latest attempt of a machine, with its name at the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,27 +148,41 @@ pub async fn record_ready(pool: &PgPool, claim: Claim, number: u32) -> Result<bo
         .map(|done| done.rows_affected() == 1)
 }
 
-/// It is to end.
+/// It is to end. False when it was already, or when its end would wait for leases and one has been bound since.
 ///
 /// # Errors
 /// The database failed.
 pub async fn begin_end(pool: &PgPool, claim: Claim, number: u32, why: (End, &str)) -> Result<bool, Error> {
+    let mut transaction = pool.begin().await.map_err(Error::database("begin a transaction"))?;
+    // Two statements: the second one sees the bind that the first one waited for.
+    let held = sqlx::query_scalar!(
+        "select number from machine_attempt where machine_uid = $1 and number = $2 for update",
+        claim.machine,
+        signed(number)
+    );
+    held.fetch_optional(&mut *transaction).await.map_err(Error::database("hold an attempt"))?;
     let done = sqlx::query!(
         "update machine_attempt set state = 'Ending', ending_at = clock_now(), end_reason = $3, end_message = $4
-         where machine_uid = $1 and number = $2 and state in ('Intent', 'Created') and exists (select from claim where machine_uid = $1 and number = $5)",
+         where machine_uid = $1 and number = $2 and state in ('Intent', 'Created') and exists (select from claim where machine_uid = $1 and number = $5)
+         and not ($6 and exists (select from binding where machine_uid = $1 and released_at is null))",
         claim.machine,
         signed(number),
         why.0.as_str(),
         why.1,
-        claim.number
+        claim.number,
+        why.0.waits_for_leases()
     );
-    done.execute(pool)
+    let done = done
+        .execute(&mut *transaction)
         .await
-        .map_err(Error::database("record that a machine is to end"))
-        .map(|done| done.rows_affected() == 1)
+        .map_err(Error::database("record that a machine is to end"))?
+        .rows_affected()
+        == 1;
+    transaction.commit().await.map_err(Error::database("commit that a machine is to end"))?;
+    Ok(done)
 }
 
-/// It is gone: in one transaction its slots are free, the leases on it lost, and its devices and tensors forgotten.
+/// It is gone: in one transaction its slots are free, the leases on it lost or back in the queue, and its devices and tensors forgotten.
 ///
 /// # Errors
 /// The database failed.
@@ -191,14 +205,13 @@ pub async fn record_gone(pool: &PgPool, claim: Claim, number: u32, why: (End, &s
         == 1;
     if done {
         let text = format!("its machine is gone ({}: {})", why.0.as_str(), why.1);
+        slot::lose(&mut transaction, claim.machine, None, &text).await?;
         let lost = sqlx::query!(
             "with slots as (update slot set offered = false, warm = false, phase = '', endpoint = null, quarantined_at = null where machine_uid = $1),
                   agent as (delete from agent_seen where machine_uid = $1),
-                  devices as (delete from device where machine_uid = $1),
-                  tensors as (delete from tensor where machine_uid = $1)
-             update binding set released_at = clock_now(), release_reason = 'Lost', release_message = $2 where machine_uid = $1 and released_at is null",
-            claim.machine,
-            text
+                  devices as (delete from device where machine_uid = $1)
+             delete from tensor where machine_uid = $1",
+            claim.machine
         );
         lost.execute(&mut *transaction).await.map_err(Error::database("free the slots of a machine that is gone"))?;
     }

@@ -135,11 +135,6 @@ impl Object {
         list.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
-    /// `metadata.creationTimestamp`.
-    pub fn created(&self) -> Option<DateTime<Utc>> {
-        DateTime::parse_from_rfc3339(self.text("/metadata/creationTimestamp")).ok().map(|time| time.to_utc())
-    }
-
     /// The whole object as a type.
     ///
     /// # Errors

@@ -4,11 +4,12 @@
 //! that it never falls); a binding is released only on an agent's word, when its machine is gone, or into quarantine.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use torch_remote_plan::{Epoch, SlotAt, Uid, queue};
 use uuid::Uuid;
 
@@ -91,14 +92,15 @@ pub enum Order {
     },
 }
 
-/// Slots of every machine, for the queue, by machine.
+/// Slots of every machine, for the queue, by machine. Free are those of a running attempt only, not of one that is to end.
 ///
 /// # Errors
 /// The database failed.
 pub async fn all(pool: &PgPool) -> Result<BTreeMap<Uuid, Vec<queue::Slot>>, Error> {
     let rows = sqlx::query!(
         r#"select s.machine_uid, s.slot, s.gpu, s.epoch, s.phase in ('FREE', 'BOUND') as "warm!",
-                  (s.quarantined_at is null and b.lease_uid is null and a.seen_at > clock_now() - $1 * interval '1 second') as "free!"
+                  (s.quarantined_at is null and b.lease_uid is null and a.seen_at > clock_now() - $1 * interval '1 second'
+                   and exists (select from machine_attempt m where m.machine_uid = s.machine_uid and m.number = a.attempt and m.state = 'Created')) as "free!"
            from slot s join agent_seen a using (machine_uid) left join binding b on b.machine_uid = s.machine_uid and b.slot = s.slot and b.released_at is null
            where s.offered order by s.machine_uid, s.slot"#,
         SILENT_SECONDS
@@ -113,8 +115,8 @@ pub async fn all(pool: &PgPool) -> Result<BTreeMap<Uuid, Vec<queue::Slot>>, Erro
     Ok(slots)
 }
 
-/// Binds a waiting lease to slots, in one transaction: the waiter is alive, each slot is offered, not in quarantine and at its planned epoch; epoch + 1
-/// each. `serving_since`: no waiter is called gone for a silence before it.
+/// Binds a waiting lease to slots, in one transaction: the waiter is alive, each slot is of an attempt that is not to end, offered, not in quarantine and at
+/// its planned epoch; epoch + 1 each. `serving_since`: no waiter is called gone for a silence before it.
 ///
 /// # Errors
 /// The database failed.
@@ -137,6 +139,12 @@ pub async fn bind(
         return Ok(Bound::NotWaiting);
     };
     let places = Places::of(slots);
+    // Held until the commit, so that no end begins beside it; `machine::begin_end` takes the same row.
+    let running = sqlx::query_scalar!(
+        "select machine_uid from machine_attempt where machine_uid = any($1) and state = 'Created' order by machine_uid for share",
+        &places.machines
+    );
+    let running = running.fetch_all(&mut *transaction).await.map_err(Error::database("hold the attempts of a bind"))?;
     let terms = serde_json::to_value(terms).unwrap_or(Value::Null);
     let bound = sqlx::query!(
         "with wanted as (select * from unnest($2::uuid[], $3::integer[], $4::bigint[]) as w (machine, slot, epoch)),
@@ -144,6 +152,8 @@ pub async fn bind(
                         where slot.machine_uid = wanted.machine and slot.slot = wanted.slot and slot.epoch = wanted.epoch and slot.offered
                         and slot.quarantined_at is null and agent_seen.machine_uid = wanted.machine
                         and agent_seen.seen_at > clock_now() - $7 * interval '1 second'
+                        and slot.machine_uid = any($8)
+                        and agent_seen.attempt = (select max(m.number) from machine_attempt m where m.machine_uid = slot.machine_uid)
                         returning slot.machine_uid, slot.slot, slot.epoch, agent_seen.boot_id)
          insert into binding (machine_uid, slot, epoch, lease_uid, round, boot_id, terms, bound_at)
          select machine_uid, slot, epoch, $1, $5, boot_id, $6, clock_now() from taken",
@@ -153,7 +163,8 @@ pub async fn bind(
         &places.epochs,
         round,
         terms,
-        SILENT_SECONDS
+        SILENT_SECONDS,
+        &running
     );
     match bound.execute(&mut *transaction).await {
         Ok(done) if done.rows_affected() == slots.len() as u64 => {}
@@ -167,39 +178,76 @@ pub async fn bind(
     Ok(Bound::Yes)
 }
 
-/// Puts a bound lease back at the head of its queue: `quarantine` is released and fenced with epoch + 1, `revoke` is revoked. False when it is not bound.
+/// What a lease that is put back leaves behind.
+#[derive(Debug, Clone, Copy)]
+pub struct Left<'a> {
+    /// Released, and fenced with epoch + 1 until an agent says that the slot is empty.
+    pub quarantine: &'a [SlotAt],
+    /// Revoked.
+    pub revoke: &'a [SlotAt],
+}
+
+/// Puts a bound lease back at the head of its queue, not to be bound again for `rest`. False when it is not bound.
 ///
 /// # Errors
 /// The database failed.
-pub async fn put_back(pool: &PgPool, lease: Uuid, quarantine: &[SlotAt], revoke: &[SlotAt]) -> Result<bool, Error> {
+pub async fn put_back(pool: &PgPool, lease: Uuid, left: Left<'_>, rest: Duration) -> Result<bool, Error> {
     let mut transaction = pool.begin().await.map_err(Error::database("begin a transaction"))?;
     let done = sqlx::query!(
         "update lease_live set state = 'Waiting', put_back = put_back + 1, waiting_since = clock_now(),
-                not_before = clock_now() + least(30, power(2, least(put_back, 10))) * interval '1 second' where lease_uid = $1 and state = 'Bound'",
-        lease
+                not_before = clock_now() + $2 * interval '1 second' where lease_uid = $1 and state = 'Bound'",
+        lease,
+        rest.as_secs_f64()
     );
     if done.execute(&mut *transaction).await.map_err(Error::database("put a lease back"))?.rows_affected() == 0 {
         return Ok(false);
     }
-    let places = Places::of(quarantine);
+    let places = Places::of(left.quarantine);
     let fenced = sqlx::query!(
         "with fenced as (select * from unnest($1::uuid[], $2::integer[], $3::bigint[]) as f (machine, slot, epoch)),
-              released as (update binding set released_at = clock_now(), release_reason = 'Revoked', release_message = 'the agent did not acknowledge the bind'
+              released as (update binding set released_at = clock_now(), release_reason = 'Revoked', release_message = coalesce(refused, 'the agent did not acknowledge the bind')
                            from fenced where machine_uid = fenced.machine and binding.slot = fenced.slot and binding.epoch = fenced.epoch and released_at is null)
-         update slot set epoch = greatest(slot.epoch, fenced.epoch + 1), quarantined_at = clock_now() from fenced
+         update slot set epoch = greatest(slot.epoch, fenced.epoch + 1), quarantined_at = case when exists (
+                select from machine_attempt m where m.machine_uid = slot.machine_uid and m.state <> 'Gone') then clock_now() end from fenced
          where machine_uid = fenced.machine and slot.slot = fenced.slot",
         &places.machines,
         &places.slots,
         &places.epochs
     );
     fenced.execute(&mut *transaction).await.map_err(Error::database("quarantine slots"))?;
-    let places = Places::of(revoke);
+    let places = Places::of(left.revoke);
     revoked(&places, "Revoked", "another slot of the lease could not be bound")
         .execute(&mut *transaction)
         .await
         .map_err(Error::database("revoke slots"))?;
     transaction.commit().await.map_err(Error::database("commit that a lease waits again"))?;
     Ok(true)
+}
+
+/// The processes on a machine are gone: of its agent of boot `unless`, if one is named, they are not. Leases that had all of their slots acknowledged have lost
+/// them. Those still on the way have lost nothing: their binds count as refused, so they go back to the head of their queue.
+pub(super) async fn lose(
+    connection: &mut PgConnection,
+    machine: Uuid,
+    unless: Option<&str>,
+    why: &str,
+) -> Result<(), Error> {
+    let lost = sqlx::query!(
+        "with lost as (select b.slot, b.epoch, b.revoked_at is null and exists (
+                              select from binding other join lease_live l using (lease_uid) where other.lease_uid = b.lease_uid and other.round = b.round
+                              and l.round = b.round and l.state = 'Bound' and other.acked_at is null and other.released_at is null) as on_the_way
+                       from binding b where b.machine_uid = $1 and b.released_at is null and ($2::text is null or b.boot_id <> $2))
+         update binding b set released_at = case when on_the_way then null else clock_now() end,
+                release_reason = case when on_the_way then null else 'Lost' end,
+                release_message = case when on_the_way then null else $3 end,
+                acked_at = case when on_the_way then null else acked_at end,
+                refused = case when on_the_way then $3 else refused end
+         from lost where b.machine_uid = $1 and b.slot = lost.slot and b.epoch = lost.epoch",
+        machine,
+        unless,
+        why
+    );
+    lost.execute(connection).await.map_err(Error::database("record that processes are gone")).map(drop)
 }
 
 /// Asks the agents to end these.

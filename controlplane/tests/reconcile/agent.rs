@@ -36,8 +36,9 @@ struct State {
     slots: Vec<Slot>,
     events: Option<mpsc::Sender<Result<AgentEvent, Status>>>,
     highest_claim: u64,
-    /// Does not answer a Bind.
+    /// Does not answer a Bind, save of that slot.
     deaf: bool,
+    hears: Option<u32>,
     /// Does not release on a Revoke until told.
     holding: bool,
     sequence: u64,
@@ -70,6 +71,7 @@ impl Agent {
             events: None,
             highest_claim: 0,
             deaf: false,
+            hears: None,
             holding: false,
             sequence: 0,
             full: true,
@@ -120,6 +122,13 @@ impl Agent {
     /// Does not answer a Bind.
     pub fn deaf(&self, yes: bool) {
         self.state().deaf = yes;
+    }
+
+    /// Does not answer a Bind, save of this slot.
+    pub fn deaf_but(&self, slot: Option<u32>) {
+        let mut state = self.state();
+        state.deaf = true;
+        state.hears = slot;
     }
 
     /// Keeps processes alive after a Revoke.
@@ -241,7 +250,7 @@ impl Agent {
 
     fn bind(&self, bind: Bind) -> Vec<Event> {
         let mut state = self.state();
-        if state.deaf {
+        if state.deaf && state.hears != Some(bind.slot) {
             return vec![];
         }
         let slot = &mut state.slots[bind.slot as usize];

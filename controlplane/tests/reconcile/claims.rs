@@ -86,7 +86,7 @@ async fn still() -> (World, SlotAt, [Uuid; 2]) {
     let mut leases = [Uuid::nil(); 2];
     for lease in &mut leases {
         *lease = Uuid::new_v4();
-        torch_remote::store::lease::enqueue(&world.pool, *lease, world.objects.now().await.unwrap()).await.unwrap();
+        torch_remote::store::lease::enqueue(&world.pool, *lease, false).await.unwrap();
     }
     let at = SlotAt { machine: Uid(body["metadata"]["uid"].as_str().unwrap().to_owned()), slot: 0, epoch: Epoch(0) };
     (world, at, leases)
@@ -153,10 +153,51 @@ async fn the_schema_refuses_a_lower_epoch() {
 }
 
 #[tokio::test]
+async fn an_end_that_waits_for_leases_does_not_begin_over_a_bind_that_came_first() {
+    let (world, at, leases) = still().await;
+    let since = world.objects.now().await.unwrap();
+    let uid: Uuid = at.machine.0.parse().unwrap();
+    let claim = claim::acquire(&world.pool, "a", &[uid]).await.unwrap()[0];
+    assert_eq!(slot::bind(&world.pool, leases[0], &[at], &terms(), since).await.unwrap(), Bound::Yes);
+    for end in [End::Idle, End::SpecChanged] {
+        assert!(!machine::begin_end(&world.pool, claim, 1, (end, "planned before the bind")).await.unwrap());
+    }
+    assert!(machine::begin_end(&world.pool, claim, 1, (End::Suspended, "waits for nobody")).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_bind_and_an_end_at_once_do_not_both_happen() {
+    for _ in 0..5 {
+        let (world, at, leases) = still().await;
+        let since = world.objects.now().await.unwrap();
+        let uid: Uuid = at.machine.0.parse().unwrap();
+        let claim = claim::acquire(&world.pool, "a", &[uid]).await.unwrap()[0];
+        let (slots, terms) = ([at], terms());
+        let (bound, ended) = tokio::join!(
+            slot::bind(&world.pool, leases[0], &slots, &terms, since),
+            machine::begin_end(&world.pool, claim, 1, (End::Idle, "no lease"))
+        );
+        assert_eq!(bound.unwrap() == Bound::Yes, !ended.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_bound_to_a_machine_that_is_to_end() {
+    let (world, at, leases) = still().await;
+    let since = world.objects.now().await.unwrap();
+    let uid: Uuid = at.machine.0.parse().unwrap();
+    assert!(slot::all(&world.pool).await.unwrap()[&uid][0].free);
+    let claim = claim::acquire(&world.pool, "a", &[uid]).await.unwrap()[0];
+    assert!(machine::begin_end(&world.pool, claim, 1, (End::Idle, "no lease")).await.unwrap());
+    assert!(!slot::all(&world.pool).await.unwrap()[&uid][0].free, "although its agent is heard");
+    assert_eq!(slot::bind(&world.pool, leases[0], &[at], &terms(), since).await.unwrap(), Bound::Taken);
+}
+
+#[tokio::test]
 async fn a_waiter_that_is_gone_is_not_bound() {
     let (world, at, leases) = still().await;
     let since = world.objects.now().await.unwrap();
-    torch_remote::store::lease::renew(&world.pool, leases[0], since).await.unwrap();
+    torch_remote::store::lease::renew(&world.pool, leases[0]).await.unwrap();
     world.pass(31).await;
     // The agent is heard: only the waiter is silent.
     sqlx::query("update agent_seen set seen_at = clock_now()").execute(&world.pool).await.unwrap();

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use torch_remote::store::{Resource, lease};
+use torch_remote_api::lease::{RENEWS, WAITER};
 use uuid::Uuid;
 
 use crate::world::{World, fact, until};
@@ -162,6 +163,41 @@ async fn a_machine_that_dies_or_starts_anew_loses_its_leases() {
 }
 
 #[tokio::test]
+async fn a_lease_on_its_way_to_a_machine_that_dies_is_bound_to_the_next_one() {
+    let (world, _replica) = World::running().await;
+    world.machine("m", json!({"gpu": {"type": "CPU", "count": 2}})).await;
+    world.phase(MACHINES, "m", "Ready").await;
+    let agent = world.agent().await;
+    agent.deaf_but(Some(0));
+    world.lease("l", json!({"gpu": [{"type": "CPU", "count": 2}]})).await;
+    world.phase(LEASES, "l", "Binding").await;
+    until("one of two slots is acknowledged", async || {
+        let acked = "select count(*) from binding where acked_at is not null";
+        sqlx::query_scalar::<_, i64>(acked).fetch_one(&world.pool).await.unwrap() == 1
+    })
+    .await;
+    world.provider.kill(&world.provider.running().pop().unwrap());
+    let body = world.phase(LEASES, "l", "Bound").await;
+    assert_eq!(world.provider.created().len(), 2);
+    assert_eq!(body["status"]["devices"][0]["epoch"], 3, "the first bind is fenced");
+    assert_eq!(body["status"]["devices"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_lease_given_back_on_its_way_to_a_machine_that_dies_waits_for_no_agent() {
+    let (world, _replica) = World::running().await;
+    world.machine("m", json!({"retry": {"limit": 0}})).await;
+    world.phase(MACHINES, "m", "Ready").await;
+    let agent = world.agent().await;
+    agent.deaf(true);
+    world.lease("l", json!({})).await;
+    world.phase(LEASES, "l", "Binding").await;
+    world.provider.kill(&world.provider.running().pop().unwrap());
+    world.delete(LEASES, "l").await;
+    world.gone(LEASES, "l").await;
+}
+
+#[tokio::test]
 async fn a_broken_connection_ends_no_lease() {
     let (world, _replica) = ready().await;
     world.lease("l", json!({})).await;
@@ -201,7 +237,7 @@ async fn a_waiter_that_is_not_renewed_ends_but_not_while_the_control_plane_was_a
     world.phase(LEASES, "held", "Bound").await;
     let waiter = world.lease("waiter", json!({})).await;
     world.phase(LEASES, "waiter", "Queued").await;
-    assert!(lease::renew(&world.pool, uid(&waiter.body), waiter.created().unwrap()).await.unwrap());
+    assert!(lease::renew(&world.pool, uid(&waiter.body)).await.unwrap());
     let agent = world.agent().await;
     let claim = agent.highest_claim();
     replica.kill().await;
@@ -215,7 +251,71 @@ async fn a_waiter_that_is_not_renewed_ends_but_not_while_the_control_plane_was_a
     world.pass(11).await;
     let body = world.phase(LEASES, "waiter", "Failed").await;
     assert_eq!(fact(&body, "Ended").1, "Abandoned");
-    assert!(!lease::renew(&world.pool, uid(&waiter.body), waiter.created().unwrap()).await.unwrap(), "over is over");
+    assert!(!lease::renew(&world.pool, uid(&waiter.body)).await.unwrap(), "over is over");
+}
+
+/// As the SDK makes it.
+async fn renewing(world: &World, name: &str) -> Value {
+    let metadata = json!({"name": name, "namespace": "default", "annotations": {WAITER: RENEWS}});
+    let spec = json!({"gpu": [{"type": "CPU"}]});
+    let body = json!({"apiVersion": "torchremote.dev/v1alpha1", "kind": "DeviceLease", "metadata": metadata, "spec": spec, "status": {"holder": "ana"}});
+    let mut write = world.objects.begin().await.unwrap();
+    let object = write.create(LEASES, body).await.unwrap();
+    write.commit().await.unwrap();
+    object.body
+}
+
+#[tokio::test]
+async fn a_waiter_that_said_that_it_renews_and_never_did_is_out_of_the_queue_within_its_ttl() {
+    let (world, _replica) = ready().await;
+    world.lease("held", json!({})).await;
+    world.phase(LEASES, "held", "Bound").await;
+    renewing(&world, "killed").await;
+    world.phase(LEASES, "killed", "Queued").await;
+    world.pass(31).await;
+    let body = world.phase(LEASES, "killed", "Failed").await;
+    assert_eq!(fact(&body, "Ended").1, "Abandoned");
+}
+
+#[tokio::test]
+async fn a_lease_bound_before_its_first_renewal_keeps_its_slot_for_a_minute_without_a_session() {
+    let (world, _replica) = ready().await;
+    let body = renewing(&world, "fast").await;
+    world.phase(LEASES, "fast", "Bound").await;
+    let terms = |uid: Uuid| {
+        sqlx::query_scalar::<_, i64>("select (terms->>'openTimeoutMs')::bigint from binding where lease_uid = $1")
+            .bind(uid)
+            .fetch_one(&world.pool)
+    };
+    assert_eq!(terms(uid(&body)).await.unwrap(), 60_000);
+    world.agent().await.end(0, "NeverOpened").await;
+    let other = world.lease("kubectl", json!({})).await;
+    world.phase(LEASES, "kubectl", "Bound").await;
+    assert_eq!(terms(uid(&other.body)).await.unwrap(), 600_000, "a person who made it by hand has longer");
+}
+
+#[tokio::test]
+async fn of_two_leases_made_in_one_second_the_elder_is_granted_first() {
+    let (world, _replica) = ready().await;
+    world.lease("held", json!({})).await;
+    world.phase(LEASES, "held", "Bound").await;
+    let mut names: Vec<String> = vec![];
+    for count in 0..6 {
+        let name = format!("l{count}");
+        world.lease(&name, json!({})).await;
+        names.push(name);
+    }
+    let last = names.last().unwrap();
+    world.object(LEASES, last, "last in the queue", |body| body["status"]["queue"]["position"] == 6).await;
+    for (place, name) in names.iter().enumerate() {
+        let at = format!("at its place {}", place + 1);
+        world.object(LEASES, name, &at, |body| body["status"]["queue"]["position"] == place + 1).await;
+    }
+    let uids: Vec<String> = sqlx::query_scalar("select o.name from lease_live l join object o on o.uid = l.lease_uid where o.name <> 'held' order by l.created_at")
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(uids, names);
 }
 
 #[tokio::test]

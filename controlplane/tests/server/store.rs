@@ -45,7 +45,7 @@ async fn a_new_object_has_what_the_server_owns() {
     let object = create(&objects, body).await;
     assert_eq!(object.generation(), 1);
     assert_eq!(object.uid().len(), 36);
-    assert!(object.resource_version() > 0 && object.created().is_some());
+    assert!(object.resource_version() > 0 && object.body["metadata"]["creationTimestamp"].is_string());
 }
 
 #[tokio::test]

@@ -40,6 +40,8 @@ from .errors import (
 __all__ = ["Cost", "Lease", "current", "ensure_lease", "held", "lease"]
 
 _GONE_SECONDS = 30.0
+# Annotation: how the control plane learns that the process which waits is alive.
+_WAITER = "torchremote.dev/waiter"
 # Of the process and not of a session, or no count.
 _NOT_SUMMED = frozenset(
     (
@@ -103,7 +105,9 @@ class Request:
             if value is not None:
                 namespace, _, name = value.rpartition("/")
                 spec[field] = {"name": name, **({"namespace": namespace} if namespace else {})}
-        return {"apiVersion": API_VERSION, "kind": "DeviceLease", "metadata": {"name": identity.name}, "spec": spec}
+        # Known from the first moment on: without it a process that dies before its first renewal would be waited for.
+        metadata = {"name": identity.name, "annotations": {_WAITER: "Renews"}}
+        return {"apiVersion": API_VERSION, "kind": "DeviceLease", "metadata": metadata, "spec": spec}
 
 
 class Lease:

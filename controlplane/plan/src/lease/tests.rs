@@ -79,6 +79,7 @@ impl World {
             fit: self.fit.clone(),
             queue: None,
             serving_since: at(self.serving_since),
+            jitter: 0.5,
             status: self.status.clone(),
         }
     }
@@ -150,12 +151,18 @@ impl World {
                 self.object = false;
             }
             Action::Enqueue => {
-                self.live.get_or_insert(Live { state: State::Waiting, waiting_since: now, renewed_at: None });
+                self.live.get_or_insert(Live {
+                    state: State::Waiting,
+                    waiting_since: now,
+                    put_back: 0,
+                    renewed_at: None,
+                });
             }
             Action::PutBack { quarantine, .. } => {
                 if let Some(live) = self.live.as_mut().filter(|live| live.state == State::Bound) {
                     live.state = State::Waiting;
                     live.waiting_since = now;
+                    live.put_back += 1;
                     for slot in quarantine {
                         self.epochs[slot.slot as usize] += 1;
                     }
@@ -232,6 +239,35 @@ fn a_bind_without_acknowledgement_is_quarantined_and_the_lease_waits_again() {
     world.settle(&desired());
     assert!(world.waiting());
     assert_eq!(world.epochs, [1, 2], "only the slot that did not answer is fenced");
+}
+
+#[test]
+fn a_lease_whose_binds_are_refused_waits_again_and_rests_longer_each_time() {
+    let mut world = World::new();
+    for seconds in [1, 2, 4, 8, 16, 30, 30] {
+        world.older.clear();
+        world.settle(&desired());
+        world.bind();
+        world.bindings.iter_mut().for_each(|binding| binding.refused = Some("its machine is gone".to_owned()));
+        let plan = world.plan(&desired());
+        let Some(Action::PutBack { quarantine, revoke, rest }) = plan.actions.first() else { panic!("{plan:?}") };
+        assert_eq!((quarantine.len(), revoke.len(), *rest), (2, 0, Duration::from_secs(seconds)));
+        world.settle(&desired());
+        assert!(world.waiting());
+    }
+}
+
+#[test]
+fn a_deleted_lease_whose_machine_went_before_it_was_bound_waits_for_no_agent() {
+    let mut world = World::new();
+    world.settle(&desired());
+    world.bind();
+    world.bindings.iter_mut().for_each(|binding| {
+        binding.revoked = true;
+        binding.refused = Some("its machine is gone".to_owned());
+    });
+    world.settle(&Desired { deleting: true, ..desired() });
+    assert_eq!(world.ended(), Some(EndReason::Goodbye));
 }
 
 #[test]

@@ -30,6 +30,10 @@ impl End {
     pub fn is_failure(self) -> bool {
         matches!(self, End::StartupTimeout | End::CreateFailed | End::Lost)
     }
+    /// Begins only while no lease holds a slot.
+    pub fn waits_for_leases(self) -> bool {
+        matches!(self, End::Idle | End::SpecChanged)
+    }
     /// The stable name.
     pub fn as_str(self) -> &'static str {
         match self {
