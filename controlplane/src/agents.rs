@@ -166,6 +166,9 @@ async fn keep(shared: Arc<Shared>, target: Target, mut orders: mpsc::Receiver<Pe
                 tracing::info!(machine = %target.machine, "another replica has taken the machine");
                 return;
             }
+            conversation::Error::KeysChanged => {
+                tracing::info!(machine = %target.machine, "opening the Control stream again: the signing keys are others now")
+            }
             // An agent that has just been started is not there yet.
             error if !greeted && failures < 20 => {
                 tracing::debug!(%error, machine = %target.machine, "no Control stream yet")

@@ -47,6 +47,8 @@ pub(super) enum Error {
     Stranger(String),
     #[error("the claim on the machine is not ours any more")]
     NotOurs,
+    #[error("the signing keys are others now, and an agent is told them in its hello")]
+    KeysChanged,
     #[error("what the agent said could not be written down")]
     Store(#[source] store::Error),
 }
@@ -65,6 +67,8 @@ struct Conversation<'a> {
     commands: mpsc::Sender<ControlCommand>,
     /// Orders given and not answered.
     given: HashMap<(u32, u64, bool), Instant>,
+    /// The public keys that the agent was told.
+    jwks: serde_json::Value,
     /// Phase and lease of each slot as last heard.
     slots: HashMap<u32, (i32, String)>,
 }
@@ -75,7 +79,9 @@ struct Conversation<'a> {
 /// Dropping it ends the stream; whatever was heard is written down or will be said again.
 pub(super) async fn converse(shared: &Shared, target: &Target, orders: &mut mpsc::Receiver<Pending>) -> Ended {
     let (commands, outgoing) = mpsc::channel(COMMANDS);
-    let mut conversation = Conversation { shared, target, commands, given: HashMap::new(), slots: HashMap::new() };
+    let jwks = shared.keys.jwks();
+    let mut conversation =
+        Conversation { shared, target, commands, given: HashMap::new(), jwks, slots: HashMap::new() };
     let mut greeted = false;
     let error = match tokio::time::timeout(HELLO, conversation.open(outgoing)).await {
         Err(_) => Error::NoHello,
@@ -104,7 +110,7 @@ impl Conversation<'_> {
         }
         let hello = ControlHello {
             protocol: CONTROL_PROTOCOL,
-            jwks: keys.jwks().to_string(),
+            jwks: self.jwks.to_string(),
             issuer: keys.issuer().to_owned(),
             heartbeat_ms: u64::try_from(self.shared.heartbeat.as_millis()).unwrap_or(u64::MAX),
         };
@@ -150,6 +156,7 @@ impl Conversation<'_> {
                     Ok(Err(status)) => Err(Error::Status(status)),
                 },
                 Some(order) = orders.recv() => self.order(order).await,
+                () = self.shared.keys.changed(&self.jwks) => Err(Error::KeysChanged),
             };
             if let Err(error) = heard {
                 return error;

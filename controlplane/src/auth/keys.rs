@@ -1,7 +1,7 @@
 //! [`Keys`]: the signing keys, in three stages. Next is published before it signs, current signs, previous still verifies.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::{PgConnection, PgPool};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use torch_remote_api::token::{API_AUDIENCE, API_TYPE, ApiClaims, Registered};
 use uuid::Uuid;
@@ -26,8 +27,8 @@ use crate::store::{self, signing_key};
 const REFRESH: Duration = Duration::from_secs(30);
 /// An unknown key id makes us look sooner, but not more often than this.
 const SOONEST: Duration = Duration::from_secs(5);
-/// A key signs for this long.
-const ROTATE: chrono::TimeDelta = chrono::TimeDelta::days(30);
+/// A key signs for this long, by the database's clock.
+const ROTATE_SECONDS: f64 = 30.0 * 24.0 * 3600.0;
 
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +54,7 @@ struct Shared {
     pool: PgPool,
     sealer: Sealer,
     issuer: String,
-    ring: RwLock<Arc<Ring>>,
+    ring: watch::Sender<Arc<Ring>>,
     refreshed: Mutex<Instant>,
 }
 
@@ -66,7 +67,6 @@ impl std::fmt::Debug for Shared {
 struct Ring {
     kid: String,
     signing: EncodingKey,
-    since: chrono::DateTime<Utc>,
     verifying: HashMap<String, DecodingKey>,
     jwks: Value,
 }
@@ -79,7 +79,7 @@ impl Keys {
     pub async fn load(pool: PgPool, sealer: Sealer, issuer: impl Into<String>) -> Result<Self, Error> {
         complete(&pool, &sealer).await?;
         let ring = read(&pool, &sealer).await?;
-        let (ring, refreshed) = (RwLock::new(Arc::new(ring)), Mutex::new(Instant::now()));
+        let (ring, refreshed) = (watch::Sender::new(Arc::new(ring)), Mutex::new(Instant::now()));
         Ok(Self { shared: Arc::new(Shared { pool, sealer, issuer: issuer.into(), ring, refreshed }) })
     }
 
@@ -91,6 +91,16 @@ impl Keys {
     /// The public keys as a JSON Web Key Set: previous, current and next.
     pub fn jwks(&self) -> Value {
         self.ring().jwks.clone()
+    }
+
+    /// Returns when the public keys are others than `known`, a [`jwks`](Self::jwks) read before.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn changed(&self, known: &Value) {
+        let mut rings = self.shared.ring.subscribe();
+        // Fails only when the sender is gone, and `self` holds it.
+        drop(rings.wait_for(|ring| ring.jwks != *known).await);
     }
 
     /// Claims common to all tokens, from now on for `seconds`, with an id of their own.
@@ -145,11 +155,19 @@ impl Keys {
         verify::verify(token, expected, &self.ring().verifying)
     }
 
-    /// Next signs from now on, current becomes previous. `emergency`: what was signed before is refused from now on.
+    /// Looks for keys other replicas made, and rotates when the current one has signed for its time.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn rotate(&self, emergency: bool) -> Result<(), Error> {
+    pub async fn look(&self) -> Result<(), Error> {
+        if signing_key::signing_seconds(&self.shared.pool).await.map_err(Error::Store)? >= ROTATE_SECONDS {
+            self.rotate().await?;
+        }
+        self.refresh().await
+    }
+
+    /// Next signs from now on, current becomes previous, unless another replica did that first.
+    async fn rotate(&self) -> Result<(), Error> {
         let mut transaction = self
             .shared
             .pool
@@ -158,18 +176,19 @@ impl Keys {
             .map_err(store::Error::database("begin a transaction"))
             .map_err(Error::Store)?;
         signing_key::lock(&mut transaction).await.map_err(Error::Store)?;
-        signing_key::advance(&mut transaction, API_SECONDS as f64 + ROTATE.as_seconds_f64())
-            .await
-            .map_err(Error::Store)?;
-        if emergency {
-            signing_key::retire(&mut transaction).await.map_err(Error::Store)?;
+        if signing_key::signing_seconds(&mut *transaction).await.map_err(Error::Store)? < ROTATE_SECONDS {
+            return Ok(());
         }
+        // By then the last token that it signed is over.
+        let keep = ROTATE_SECONDS + API_SECONDS as f64;
+        signing_key::advance(&mut transaction, keep).await.map_err(Error::Store)?;
         fill(&mut transaction, &self.shared.sealer).await?;
         transaction.commit().await.map_err(store::Error::database("commit")).map_err(Error::Store)?;
-        self.refresh().await
+        tracing::info!("the next signing key signs from now on");
+        Ok(())
     }
 
-    /// Looks for keys other replicas made, and rotates those that are old, until told to stop.
+    /// [`look`](Self::look)s now and then, until told to stop.
     pub async fn keep(self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(REFRESH);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -178,9 +197,7 @@ impl Keys {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let old = Utc::now() - self.ring().since > ROTATE;
-            let done = if old { self.rotate(false).await } else { self.refresh().await };
-            if let Err(error) = done {
+            if let Err(error) = self.look().await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "could not look at the signing keys; those known stay in use"
@@ -191,7 +208,11 @@ impl Keys {
 
     async fn refresh(&self) -> Result<(), Error> {
         let ring = read(&self.shared.pool, &self.shared.sealer).await?;
-        *self.shared.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+        self.shared.ring.send_if_modified(|known| {
+            let news = known.jwks != ring.jwks || known.kid != ring.kid;
+            *known = Arc::new(ring);
+            news
+        });
         Ok(())
     }
 
@@ -205,7 +226,7 @@ impl Keys {
     }
 
     fn ring(&self) -> Arc<Ring> {
-        self.shared.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.ring.borrow().clone()
     }
 }
 
@@ -233,7 +254,7 @@ fn make(stage: &str, sealer: &Sealer) -> Result<signing_key::SigningKey, Error> 
     let public = private.verifying_key().to_bytes();
     let kid = thumbprint(&public);
     let sealed = sealer.seal(place(&kid), private.as_bytes()).map_err(Error::Seal)?;
-    Ok(signing_key::SigningKey { kid, stage: stage.to_owned(), public: public.to_vec(), sealed, created: Utc::now() })
+    Ok(signing_key::SigningKey { kid, stage: stage.to_owned(), public: public.to_vec(), sealed })
 }
 
 async fn read(pool: &PgPool, sealer: &Sealer) -> Result<Ring, Error> {
@@ -254,7 +275,7 @@ async fn read(pool: &PgPool, sealer: &Sealer) -> Result<Ring, Error> {
         }
     }
     let (current, signing) = signing.ok_or(Error::Malformed)?;
-    Ok(Ring { kid: current.kid.clone(), signing, since: current.created, verifying, jwks: json!({"keys": published}) })
+    Ok(Ring { kid: current.kid.clone(), signing, verifying, jwks: json!({"keys": published}) })
 }
 
 /// RFC 7638.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::Stream;
+use serde_json::Value;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
@@ -48,6 +49,8 @@ struct State {
     /// All that was bound, in order: (slot, epoch, lease).
     pub bound: Vec<(u32, u64, String)>,
     traces: Vec<String>,
+    /// The key set of each hello.
+    keys: Vec<Value>,
 }
 
 #[derive(Clone, Default)]
@@ -79,6 +82,7 @@ impl Agent {
             vanished: vec![],
             bound: vec![],
             traces: vec![],
+            keys: vec![],
         };
         let agent = Self(Arc::new(Inner {
             machine_uid: machine_uid.to_owned(),
@@ -207,6 +211,16 @@ impl Agent {
         self.state().bound.clone()
     }
 
+    /// The `traceparent` of all that was bound, in order.
+    pub fn traces(&self) -> Vec<String> {
+        self.state().traces.clone()
+    }
+
+    /// The key sets it was told, in order.
+    pub fn keys(&self) -> Vec<Value> {
+        self.state().keys.clone()
+    }
+
     /// Claim numbers are not below this.
     pub fn highest_claim(&self) -> u64 {
         self.state().highest_claim
@@ -223,7 +237,10 @@ impl Agent {
 
     async fn command(&self, events: &mpsc::Sender<Result<AgentEvent, Status>>, command: Command) {
         let answers = match command {
-            Command::Hello(_) => vec![Event::Hello(self.hello())],
+            Command::Hello(hello) => {
+                self.state().keys.push(serde_json::from_str(&hello.jwks).unwrap());
+                vec![Event::Hello(self.hello())]
+            }
             Command::Bind(bind) => self.bind(bind),
             Command::Revoke(revoke) => self.revoke(revoke.slot, revoke.epoch),
             Command::ReportSeen(_) | Command::Ping(_) | Command::Shutdown(_) => vec![],

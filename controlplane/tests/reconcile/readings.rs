@@ -81,6 +81,40 @@ async fn a_token_is_for_the_holder_alone_and_only_while_the_lease_is_bound() {
     assert_eq!(code, StatusCode::CONFLICT);
 }
 
+/// Whether an agent with these keys takes the token.
+fn takes(keys: &Value, token: &str) -> bool {
+    let kid = jsonwebtoken::decode_header(token).unwrap().kid;
+    let set: jsonwebtoken::jwk::JwkSet = serde_json::from_value(keys.clone()).unwrap();
+    let Some(key) = kid.and_then(|kid| set.find(&kid).cloned()) else { return false };
+    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::EdDSA);
+    validation.validate_aud = false;
+    jsonwebtoken::decode::<Value>(token, &jsonwebtoken::DecodingKey::from_jwk(&key).unwrap(), &validation).is_ok()
+}
+
+#[tokio::test]
+async fn a_token_made_after_a_rotation_is_taken_by_an_agent_that_said_hello_before_it() {
+    let (world, _replica) = World::running().await;
+    let router = world.api().await;
+    let ana = world.keys.api_token("ana", &[], 600).unwrap();
+    world.machine("m", json!({})).await;
+    world.lease("l", json!({})).await;
+    world.phase(Resource::LEASES, "l", "Bound").await;
+    let agent = world.agent().await;
+    let ages = "update signing_key set current_since = clock_now() - interval '30 days' where stage = 'current'";
+    for rotation in 1..4 {
+        let before = agent.keys().pop().unwrap();
+        sqlx::query(ages).execute(&world.pool).await.unwrap();
+        world.keys.look().await.unwrap();
+        world.keys.look().await.unwrap();
+        let (code, body) = ask(&router, &ana, "POST", "deviceleases/l/token", "{}").await;
+        assert_eq!(code, StatusCode::OK, "{body:#}");
+        assert!(takes(&before, body["token"].as_str().unwrap()), "rotation {rotation}");
+        let told = async || agent.keys().pop().unwrap() == world.keys.jwks();
+        until("the agent is told the keys of now, on a new stream", told).await;
+    }
+    assert_eq!(world.get(Resource::LEASES, "l").await.unwrap()["status"]["phase"], "Bound");
+}
+
 #[tokio::test]
 async fn live_storages_and_devices_are_shown_as_their_agent_reports_them() {
     let (world, _replica) = World::running().await;
