@@ -53,7 +53,10 @@ pub const SILENT_RECLAIM: Duration = Duration::from_mins(2);
 /// An agent that does not acknowledge a bind for so long has its slot quarantined.
 pub const BIND_ACK: Duration = Duration::from_secs(10);
 
-/// The right of one holder to GPUs. Only duration, idleTimeout and priority can be changed once it is made.
+/// The object of a lease that is over is kept for so long, to be looked at; then the control plane deletes it.
+pub const ENDED_KEPT: Duration = Duration::from_hours(24);
+
+/// The right of one holder to GPUs. Once it is made, only priority can be changed, and until it is bound duration and idleTimeout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceLeaseSpec {

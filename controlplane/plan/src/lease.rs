@@ -36,8 +36,6 @@ pub struct Desired {
     pub deleting: bool,
     /// Longest wait; `None`: as long as it takes.
     pub wait_timeout: Option<Duration>,
-    /// Longest life, from the first session on.
-    pub duration: Duration,
 }
 
 /// Where the lease stands, by our own rows.
@@ -108,6 +106,8 @@ pub struct Binding {
     pub gpu_type: Option<GpuType>,
     /// When it was bound.
     pub bound_at: Time,
+    /// Longest life from the first session on, as its agent was told.
+    pub duration: Option<Duration>,
     /// The agent has acknowledged it, and can be reached there.
     pub acked: Option<Vec<Endpoint>>,
     /// The agent refuses it, in its words.

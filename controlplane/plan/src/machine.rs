@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use torch_remote_api::gpu::Gpu;
 use torch_remote_api::machine::RemoteMachineStatus;
+use torch_remote_api::provider::Price;
 
 use crate::{Observed, Time, backoff};
 
@@ -56,6 +57,8 @@ pub struct Desired {
     pub gpu: Gpu,
     /// Slots that must be warm for Ready.
     pub slots: u32,
+    /// What its Provider takes for one GPU.
+    pub prices: Vec<Price>,
 }
 
 /// Why a machine can not be made as asked.

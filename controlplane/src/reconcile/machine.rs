@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use torch_remote_api::condition::{self, Truth};
 use torch_remote_api::machine::{READY, RemoteMachine, RemoteMachineStatus};
 use torch_remote_api::object::MACHINE_FINALIZER;
-use torch_remote_api::provider::Provider as ProviderObject;
+use torch_remote_api::provider::{Price, Provider as ProviderObject};
 use torch_remote_plan::Observed;
 use torch_remote_plan::machine::{self, Action, Agent, AttemptState, Desired, End, Instance, Observation, Refusal};
 use uuid::Uuid;
@@ -37,14 +37,14 @@ pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error
     let Ok(uid) = Uuid::parse_str(object.uid()) else { return Ok(None) };
     let Some(claim) = shared.claims.hold(uid).await? else { return Ok(Some(ELSEWHERE)) };
     let stored = rows::latest(shared.pool(), uid).await?;
-    let (wished, accepted) = provider_for(shared, &machine).await?;
+    let (wished, accepted, prices) = provider_for(shared, &machine).await?;
     let provider = match &stored {
         Some(stored) if stored.provider != machine.spec.provider && !gone(stored) => {
             named(shared, &stored.provider).await?
         }
         _ => wished,
     };
-    let desired = desired(&machine, accepted);
+    let desired = Desired { prices, ..desired(&machine, accepted) };
     let mut look = Look { key: key.clone(), object, machine, claim, stored, desired, provider };
     let observed = observe(shared, &mut look).await?;
     let now = shared.parts.objects.now().await?;
@@ -60,11 +60,11 @@ fn gone(stored: &Stored) -> bool {
     matches!(stored.attempt.state, AttemptState::Gone { .. })
 }
 
-/// The provider that the spec names, and whether it takes the machine.
+/// The provider that the spec names, whether it takes the machine, and what it takes for one.
 async fn provider_for(
     shared: &Shared,
     machine: &RemoteMachine,
-) -> Result<(Option<std::sync::Arc<dyn Provider>>, Result<(), Refusal>), Error> {
+) -> Result<(Option<std::sync::Arc<dyn Provider>>, Result<(), Refusal>, Vec<Price>), Error> {
     let name = &machine.spec.provider;
     let key = Key::cluster(Resource::PROVIDERS, name.as_str());
     let Some(object) = shared.parts.objects.get(&key).await? else {
@@ -81,6 +81,7 @@ async fn provider_for(
                 reason: "NoSuchProvider",
                 message: format!("spec.provider names \"{name}\", which does not exist; {have}"),
             }),
+            vec![],
         ));
     };
     let spec = object.parse::<ProviderObject>()?.spec;
@@ -89,14 +90,14 @@ async fn provider_for(
             "this control plane can not make machines of type {} (Provider {name})",
             spec.provider_type.as_str()
         );
-        return Ok((None, Err(Refusal { reason: "ProviderNotServed", message })));
+        return Ok((None, Err(Refusal { reason: "ProviderNotServed", message }), spec.prices));
     };
     let accepted = if object.deleting() {
         Err(Refusal { reason: "ProviderDeleting", message: format!("Provider {name} is being deleted") })
     } else {
         provider.check(&machine.spec)
     };
-    Ok((Some(provider), accepted))
+    Ok((Some(provider), accepted, spec.prices))
 }
 
 async fn named(shared: &Shared, name: &str) -> Result<Option<std::sync::Arc<dyn Provider>>, Error> {
@@ -120,6 +121,7 @@ fn desired(machine: &RemoteMachine, accepted: Result<(), Refusal>) -> Desired {
         retry_limit: spec.retry.limit,
         gpu: spec.gpu,
         slots: spec.slots(),
+        prices: vec![],
     }
 }
 

@@ -28,6 +28,20 @@ async fn a_machine_becomes_ready_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_machine_says_what_an_hour_of_all_its_gpus_costs_where_its_provider_names_a_price() {
+    let (world, _replica) = World::running().await;
+    let spec =
+        json!({"type": "Static", "prices": [{"type": "T4", "perHour": "0.59"}, {"type": "L4", "perHour": "0.80"}]});
+    world.create(Resource::PROVIDERS, "", "Provider", "priced", spec, json!({})).await;
+    world.machine("m", json!({"provider": "priced", "gpu": {"type": "T4", "count": 2}})).await;
+    assert_eq!(world.phase(MACHINES, "m", "Ready").await["status"]["pricePerHour"], "1.18");
+    world.machine("free", json!({"provider": "priced"})).await;
+    assert!(world.phase(MACHINES, "free", "Ready").await["status"]["pricePerHour"].is_null(), "no price for CPU");
+    world.patch(MACHINES, "m", |spec| spec["suspend"] = json!(true)).await;
+    assert!(world.phase(MACHINES, "m", "Suspended").await["status"]["pricePerHour"].is_null(), "nothing runs");
+}
+
+#[tokio::test]
 async fn a_lost_answer_makes_no_second_instance() {
     let world = World::new().await;
     world.provider.inject(Fault::LoseCreateAnswer);

@@ -109,6 +109,8 @@ pub(crate) fn budget(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
 
 /// What of a lease's spec can be changed once it is made.
 const LEASE_MUTABLE: [&str; 3] = ["duration", "idleTimeout", "priority"];
+/// Of these, what its agent is told at the bind, and judges by from then on.
+const UNTIL_BOUND: [&str; 2] = ["duration", "idleTimeout"];
 
 pub(crate) fn holder_and_lease(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let spec = &new["spec"];
@@ -121,6 +123,12 @@ pub(crate) fn holder_and_lease(new: &Value, old: Option<&Value>) -> Vec<FieldErr
     fields.dedup();
     for field in fields.into_iter().filter(|field| !LEASE_MUTABLE.contains(&field.as_str())) {
         errors.extend(immutable(&format!("spec.{field}"), &spec[field], &old["spec"][field]));
+    }
+    let bound = !old["status"]["boundAt"].is_null();
+    for field in UNTIL_BOUND.into_iter().filter(|field| bound && spec[*field] != old["spec"][*field]) {
+        let detail =
+            "field is immutable once the lease is bound: its agent keeps to what it was told then; ask for a new lease";
+        errors.push(FieldError::invalid(format!("spec.{field}"), spec[field].clone(), detail));
     }
     if !old["status"]["holder"].is_null() {
         errors.extend(immutable("status.holder", &new["status"]["holder"], &old["status"]["holder"]));

@@ -34,7 +34,8 @@ pub(super) fn status(desired: &Desired, observed: &Observation, now: Time) -> De
     status.devices = if waits { vec![] } else { observed.bindings.iter().map(device).collect() };
     status.bound_at = observed.bindings.iter().map(|binding| binding.bound_at).min().filter(|_| !waits).map(Into::into);
     status.opened_at = opened.map(Into::into);
-    status.expires_at = opened.map(|at| (at + desired.duration).into());
+    let duration = observed.bindings.iter().filter_map(|binding| binding.duration).min();
+    status.expires_at = opened.zip(duration).map(|(at, duration)| (at + duration).into());
     status.idle_since = idle_since(observed, now).map(Into::into);
     status.phase = Some(status.derive_phase());
     status

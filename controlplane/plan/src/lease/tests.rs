@@ -13,12 +13,7 @@ fn at(second: i64) -> Time {
 }
 
 fn desired() -> Desired {
-    Desired {
-        generation: 1,
-        deleting: false,
-        wait_timeout: Some(Duration::from_secs(600)),
-        duration: Duration::from_secs(3600),
-    }
+    Desired { generation: 1, deleting: false, wait_timeout: Some(Duration::from_secs(600)) }
 }
 
 /// A database, a queue that binds two slots, and agents, in memory.
@@ -106,6 +101,7 @@ impl World {
                 gpu: slot,
                 gpu_type: None,
                 bound_at: at(self.now),
+                duration: Some(Duration::from_secs(3600)),
                 acked: None,
                 refused: None,
                 session_at: None,

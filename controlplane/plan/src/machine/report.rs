@@ -3,6 +3,7 @@
 use chrono::SecondsFormat;
 use torch_remote_api::condition::{self, Fact, Truth};
 use torch_remote_api::machine::{EXPIRED, FAILED, LAUNCHED, READY, REGISTERED, RemoteMachineStatus, SUSPENDED};
+use torch_remote_api::money::Money;
 
 use super::{Agent, Attempt, AttemptState, Desired, End, Instance, Observation, failures};
 use crate::{Observed, Time, backoff};
@@ -50,6 +51,7 @@ fn fill(status: &mut RemoteMachineStatus, desired: &Desired, observed: &Observat
     status.expires_at = live.and_then(|attempt| super::expires_at(desired, attempt)).map(Into::into);
     status.launched_at = live.map(|attempt| attempt.intended_at.into());
     status.gpu = live.map(|_| desired.gpu);
+    status.price_per_hour = live.and_then(|_| price(desired));
     match live.map(|attempt| &attempt.state) {
         Some(AttemptState::Created { provider_id }) => status.provider_id = Some(provider_id.clone()),
         Some(AttemptState::Ending { .. }) => {}
@@ -68,6 +70,12 @@ fn fill(status: &mut RemoteMachineStatus, desired: &Desired, observed: &Observat
             status.torch_version = None;
         }
     }
+}
+
+/// Of all of its GPUs; `None` where its Provider names no price.
+fn price(desired: &Desired) -> Option<Money> {
+    let one = desired.prices.iter().find(|price| price.gpu_type == desired.gpu.gpu_type)?.per_hour;
+    Some(Money::from_micros(one.micros().saturating_mul(desired.gpu.count.into())))
 }
 
 /// Since when a ready machine has had no lease.

@@ -24,6 +24,7 @@ fn desired() -> Desired {
         retry_limit: 3,
         gpu: Gpu { gpu_type: GpuType::Cpu, count: 2 },
         slots: 2,
+        prices: vec![],
     }
 }
 
