@@ -14,7 +14,7 @@ use torch_remote_plan::backoff;
 use tracing::Instrument;
 
 use super::{Again, Error, Reconcilers, Work};
-use crate::store::{Key, Resource, Retry};
+use crate::store::{Key, Resource, Retry, lease};
 
 /// Keys worked on at once.
 const CONCURRENCY: usize = 16;
@@ -156,11 +156,9 @@ impl Driver {
     /// Everything there is: alone enough for correctness.
     async fn scan(&mut self) {
         let now = Instant::now();
-        for (resource, work) in [
-            (Resource::MACHINES, Work::Machine as fn(Key) -> Work),
-            (Resource::LEASES, Work::Lease),
-            (Resource::PROVIDERS, Work::Provider),
-        ] {
+        for (resource, work) in
+            [(Resource::MACHINES, Work::Machine as fn(Key) -> Work), (Resource::PROVIDERS, Work::Provider)]
+        {
             match self.reconcilers.objects().list(resource, None).await {
                 Ok(list) => {
                     for object in list.items {
@@ -172,6 +170,13 @@ impl Driver {
                     "could not look at everything; the next scan does"
                 ),
             }
+        }
+        match lease::open(self.reconcilers.objects().pool()).await {
+            Ok(leases) => leases.into_iter().for_each(|key| self.at(Work::Lease(key), now)),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not look at every lease; the next scan does"
+            ),
         }
         self.at(Work::Queue, now);
         self.at(Work::Sweep, now);

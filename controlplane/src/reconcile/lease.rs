@@ -18,7 +18,6 @@ pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error
         generation: lease.metadata.generation(),
         deleting: lease.metadata.deleting(),
         wait_timeout: Some(lease.spec.wait_timeout.get()),
-        duration: lease.spec.duration.get(),
     };
     let live = rows::live(shared.pool(), uid).await?;
     let (bindings, older) = if live.is_some() { rows::bindings(shared.pool(), uid).await? } else { (vec![], 0) };

@@ -1,4 +1,5 @@
-//! What lives without an object: instances of machines, and slots of leases, whose object was removed by force.
+//! What lives without an object: instances of machines, and slots of leases, whose object was removed by force. And what has lived too long: leases that
+//! were over a day ago, and rows that nobody can ask about any more.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::{Again, Error, Shared, Work};
 use crate::provider::{Local, Provider, Sighting};
 use crate::store::claim;
 use crate::store::machine as rows;
-use crate::store::{Key, Objects, Resource, lease, slot};
+use crate::store::{self, Key, Objects, Preconditions, Resource, lease, slot};
 
 /// While something is on its way out.
 const SOON: Duration = Duration::from_secs(1);
@@ -23,6 +24,16 @@ pub(super) async fn reconcile(shared: &Shared) -> Result<Again, Error> {
     }
     for uid in lease::unowned(shared.pool()).await? {
         left |= end_lease(shared, uid).await?;
+    }
+    for (key, uid) in lease::long_over(shared.pool()).await? {
+        let mut write = shared.parts.objects.begin().await?;
+        let that = Preconditions { version: None, uid: Some(uid.to_string()) };
+        match write.delete(&key, &that).await {
+            Ok(_) => write.commit().await.map(drop)?,
+            // Its owner came first.
+            Err(store::Error::NotFound { .. } | store::Error::OtherUid { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     slot::forget_old(shared.pool()).await?;
     Ok(left.then_some(SOON))

@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgPool;
-use torch_remote_api::lease::{EndReason, Endpoint};
+use torch_remote_api::lease::{ENDED_KEPT, EndReason, Endpoint};
 use torch_remote_plan::lease::{Binding, Live, Phase, Release, State};
 use uuid::Uuid;
 
-use super::Error;
 use super::slot::{SILENT_SECONDS, Terms, place};
+use super::{Error, Key, Resource};
 
 /// A lease in the queue.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +79,7 @@ pub async fn bindings(pool: &PgPool, lease: Uuid) -> Result<(Vec<Binding>, u32),
             gpu: super::machine::unsigned(row.gpu),
             gpu_type: terms.as_ref().and_then(|terms| terms.gpu.parse().ok()),
             bound_at: row.bound_at,
+            duration: terms.as_ref().map(|terms| std::time::Duration::from_millis(terms.duration_ms)),
             acked: row.acked.then(|| endpoints.unwrap_or_default()),
             refused: row.refused,
             session_at: row.session_at,
@@ -179,6 +180,35 @@ pub async fn unowned(pool: &PgPool) -> Result<Vec<Uuid>, Error> {
         "select lease_uid from lease_live l where state <> 'Ended' and not exists (select from object o where o.uid = l.lease_uid)"
     );
     rows.fetch_all(pool).await.map_err(Error::database("look for leases without an object"))
+}
+
+/// Leases that a scan looks at: all but those that are over and say so, which change no more.
+///
+/// # Errors
+/// The database failed.
+pub async fn open(pool: &PgPool) -> Result<Vec<Key>, Error> {
+    let rows = sqlx::query!(
+        r#"select o.ns, o.name from object o left join lease_live l on l.lease_uid = o.uid where o.grp = $1 and o.plural = $2
+           and not (coalesce(l.state = 'Ended', false) and not o.deleting and coalesce(o.body #> '{status,conditions}' @> '[{"type": "Released", "status": "True"}]', false))"#,
+        Resource::LEASES.group,
+        Resource::LEASES.plural
+    );
+    let rows = rows.fetch_all(pool).await.map_err(Error::database("look for open leases"))?;
+    Ok(rows.into_iter().map(|row| Key::new(Resource::LEASES, row.ns, row.name)).collect())
+}
+
+/// Objects of leases that were over [`ENDED_KEPT`] ago, with their uids; some of them, if they are many.
+///
+/// # Errors
+/// The database failed.
+pub async fn long_over(pool: &PgPool) -> Result<Vec<(Key, Uuid)>, Error> {
+    let rows = sqlx::query!(
+        "select o.ns, o.name, o.uid from lease_live l join object o on o.uid = l.lease_uid
+         where l.ended_at < clock_now() - $1 * interval '1 second' and not o.deleting order by l.ended_at limit 100",
+        ENDED_KEPT.get().as_secs_f64()
+    );
+    let rows = rows.fetch_all(pool).await.map_err(Error::database("look for leases that are long over"))?;
+    Ok(rows.into_iter().map(|row| (Key::new(Resource::LEASES, row.ns, row.name), row.uid)).collect())
 }
 
 /// Leases by phase, for the metrics.

@@ -19,6 +19,9 @@ use super::machine::{signed, unsigned};
 /// An agent that was not heard for this long is given nothing new, and is called silent; seconds.
 pub const SILENT_SECONDS: f64 = 15.0;
 
+/// Attempts of a machine that are remembered longer than a day.
+const ATTEMPTS: i32 = 10;
+
 /// The parameters of the agent's Bind, and what texts need.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -305,15 +308,29 @@ pub async fn pending(pool: &PgPool, machines: &[Uuid]) -> Result<Vec<Pending>, E
     Ok(pending.collect())
 }
 
-/// Forgets released bindings older than a day, save the last of each slot, and the rows of leases that ended then and have no object.
+/// Forgets what nobody can ask about any more, a day after its end: released bindings, save the last of each slot of a machine that is there; rows of leases
+/// and machines without an object; and of each machine all attempts but the newest [`ATTEMPTS`].
 ///
 /// # Errors
 /// The database failed.
 pub async fn forget_old(pool: &PgPool) -> Result<(), Error> {
     let done = sqlx::query!(
         "with old as (delete from binding b where released_at < clock_now() - interval '1 day'
-                      and exists (select from binding later where later.machine_uid = b.machine_uid and later.slot = b.slot and later.epoch > b.epoch))
-         delete from lease_live l where ended_at < clock_now() - interval '1 day' and not exists (select from object o where o.uid = l.lease_uid)"
+                      and (exists (select from binding later where later.machine_uid = b.machine_uid and later.slot = b.slot and later.epoch > b.epoch)
+                           or not exists (select from object o where o.uid = b.machine_uid))),
+              attempts as (delete from machine_attempt a where state = 'Gone' and gone_at < clock_now() - interval '1 day'
+                           and (not exists (select from object o where o.uid = a.machine_uid)
+                                or number <= (select max(number) from machine_attempt newest where newest.machine_uid = a.machine_uid) - $1)),
+              -- What is held, or has an attempt, stays until a later call.
+              slots as (delete from slot s where not exists (select from object o where o.uid = s.machine_uid)
+                        and not exists (select from binding b where b.machine_uid = s.machine_uid)
+                        and not exists (select from machine_attempt a where a.machine_uid = s.machine_uid)),
+              agents as (delete from agent_seen s where not exists (select from object o where o.uid = s.machine_uid)
+                         and not exists (select from machine_attempt a where a.machine_uid = s.machine_uid)),
+              devices as (delete from device d where not exists (select from object o where o.uid = d.machine_uid)
+                          and not exists (select from machine_attempt a where a.machine_uid = d.machine_uid))
+         delete from lease_live l where ended_at < clock_now() - interval '1 day' and not exists (select from object o where o.uid = l.lease_uid)",
+        ATTEMPTS
     );
     done.execute(pool).await.map_err(Error::database("forget old bindings")).map(drop)
 }

@@ -47,6 +47,18 @@ async fn a_lease_is_bound_and_says_where() {
 }
 
 #[tokio::test]
+async fn a_lease_expires_when_its_agent_was_told_whatever_its_spec_says_later() {
+    let (world, _replica) = ready().await;
+    world.lease("l", json!({"duration": "1h"})).await;
+    world.phase(LEASES, "l", "Bound").await;
+    world.agent().await.open_session(0);
+    let body = world.object(LEASES, "l", "opened", |body| body["status"]["openedAt"].is_string()).await;
+    world.patch(LEASES, "l", |spec| spec["duration"] = json!("20h")).await;
+    let seen = world.object(LEASES, "l", "seen", |body| body["status"]["observedGeneration"] == 2).await;
+    assert_eq!(seen["status"]["expiresAt"], body["status"]["expiresAt"]);
+}
+
+#[tokio::test]
 async fn of_two_that_race_for_one_slot_one_waits_and_gets_it_after_the_release() {
     let (world, _replica) = ready().await;
     tokio::join!(world.lease("a", json!({})), world.lease("b", json!({})));
@@ -328,6 +340,28 @@ async fn a_lease_made_without_the_sdk_waits_for_its_wait_timeout() {
     world.pass(301).await;
     let body = world.phase(LEASES, "l", "Failed").await;
     assert_eq!(fact(&body, "Ended").1, "WaitTimeout");
+}
+
+#[tokio::test]
+async fn a_day_after_its_end_nothing_is_left_of_a_lease_and_of_a_machine_that_is_gone() {
+    let (world, _replica) = ready().await;
+    world.lease("l", json!({})).await;
+    world.phase(LEASES, "l", "Bound").await;
+    world.agent().await.end(0, "Goodbye").await;
+    world.phase(LEASES, "l", "Ended").await;
+    world.delete(MACHINES, "m").await;
+    world.gone(MACHINES, "m").await;
+    world.pass(23 * 3600).await;
+    world.lease("fails", json!({"gpu": [{"type": "H100"}]})).await;
+    world.phase(LEASES, "fails", "Failed").await;
+    world.pass(3600 + 60).await;
+    world.gone(LEASES, "l").await;
+    until("its rows and those of the machine are gone", async || {
+        let left = "select (select count(*) from binding) + (select count(*) from slot) + (select count(*) from machine_attempt) + (select count(*) from agent_seen)";
+        sqlx::query_scalar::<_, i64>(left).fetch_one(&world.pool).await.unwrap() == 0
+    })
+    .await;
+    assert!(world.get(LEASES, "fails").await.is_some(), "not a day has passed since its end");
 }
 
 #[tokio::test]
