@@ -4,6 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::request::Builder;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -15,11 +16,12 @@ use crate::world::{World, until};
 const GROUP: &str = "/apis/torchremote.dev/v1alpha1/namespaces/default";
 
 async fn ask(router: &Router, token: &str, method: &str, path: &str, body: &str) -> (StatusCode, Value) {
-    let request = Request::builder()
-        .method(method)
-        .uri(format!("{GROUP}/{path}"))
-        .header("authorization", format!("Bearer {token}"));
-    let request = request.header("content-type", "application/json").body(Body::from(body.to_owned())).unwrap();
+    send(router, token, Request::builder().method(method).uri(format!("{GROUP}/{path}")), body).await
+}
+
+async fn send(router: &Router, token: &str, request: Builder, body: &str) -> (StatusCode, Value) {
+    let request = request.header("authorization", format!("Bearer {token}")).header("content-type", "application/json");
+    let request = request.body(Body::from(body.to_owned())).unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
     let code = response.status();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
@@ -113,6 +115,42 @@ async fn a_token_made_after_a_rotation_is_taken_by_an_agent_that_said_hello_befo
         until("the agent is told the keys of now, on a new stream", told).await;
     }
     assert_eq!(world.get(Resource::LEASES, "l").await.unwrap()["status"]["phase"], "Bound");
+}
+
+#[tokio::test]
+async fn an_agent_is_told_of_a_bind_within_the_trace_of_the_call_that_made_the_lease() {
+    use opentelemetry::trace::TracerProvider;
+    use tracing_subscriber::layer::SubscriberExt;
+    let tracer = opentelemetry_sdk::trace::SdkTracerProvider::builder().build().tracer("test");
+    let subscriber = tracing_subscriber::registry().with(tracing_opentelemetry::layer().with_tracer(tracer));
+    // With one dispatcher alone, tracing lets each thread's default decide once for all threads whether a span is wanted.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (world, _replica) = World::running().await;
+    let router = world.api().await;
+    let ana = world.keys.api_token("ana", &["system:masters"], 600).unwrap();
+    world.machine("m", json!({})).await;
+    world.phase(Resource::MACHINES, "m", "Ready").await;
+    let call = |trace: &str| {
+        let request = Request::builder().method("POST").uri(format!("{GROUP}/deviceleases"));
+        request.header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"))
+    };
+    let traces = ["4bf92f3577b34da6a3ce929d0e0e4736", "0af7651916cd43dd8448eb211c80319c"];
+    for (name, trace) in ["first", "second"].into_iter().zip(traces) {
+        let lease = json!({
+            "apiVersion": "torchremote.dev/v1alpha1", "kind": "DeviceLease", "metadata": {"name": name},
+            "spec": {"gpu": [{"type": "CPU"}]}
+        });
+        let (code, body) = send(&router, &ana, call(trace), &lease.to_string()).await;
+        assert_eq!(code, StatusCode::CREATED, "{body:#}");
+    }
+    world.phase(Resource::LEASES, "first", "Bound").await;
+    world.agent().await.end(0, "Goodbye").await;
+    world.phase(Resource::LEASES, "second", "Bound").await;
+    let told = world.agent().await.traces();
+    let ids: Vec<&str> = told.iter().map(|told| told.split('-').nth(1).unwrap_or_default()).collect();
+    assert_eq!(ids, traces, "{told:?}");
+    assert!(told.iter().all(|told| !told.contains("00f067aa0ba902b7")), "below spans of our own: {told:?}");
 }
 
 #[tokio::test]
