@@ -130,6 +130,12 @@ class Stack:
                 return int(entry.name)
         raise AssertionError(f"machine {machine} has no agent process")
 
+    def binds(self, lease: str) -> list[str]:
+        """What agents have logged of each bind of the lease; the control plane may be down."""
+        logs = (self.data / "machines").glob("*/*/agent.log")
+        lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()]
+        return [line for line in lines if " bound " in line and f"/{lease}" in line]
+
     def tail(self) -> str:
         """The end of its log."""
         return self.log.read_text(errors="replace")[-6000:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 from collections.abc import Iterator
@@ -128,14 +129,23 @@ lease.release()
     lines = [client.line() for _ in range(11)]
     held = [lease for lease in broken.list("deviceleases") if lease["status"]["phase"] == "Bound"]
     assert len(held) == 1
-    waiter = broken.client('torch_remote.lease(gpu="CPU", machine="one", quiet=True)\nprint("bound", time.time())\n')
-    eventually(lambda: len(broken.list("deviceleases")) > len(held), 30, "a second process waits")
+    waiter = broken.client(
+        'lease = torch_remote.lease(gpu="CPU", machine="one", quiet=True)\nprint("bound", lease.name)\nlease.release()\n'
+    )
+    waits = eventually(lambda: queued(broken), 30, "a second process waits")
+
+    def unbound() -> bool:
+        printed, _, _ = select.select([waiter.process.stdout], [], [], 0)
+        return waiter.process.poll() is None and not printed
+
     broken.stop(signal.SIGKILL)
     client.tell()
     lines += [client.line() for _ in range(10)]
     broken.advance(600)
     client.tell()
     lines += [client.line() for _ in range(10)]
+    assert unbound(), "a waiter was granted what another holds while there was no control plane"
+    assert broken.binds(waits[0]) == []
     broken.start()
     same = eventually(
         lambda: [one for one in broken.list("deviceleases") if one["metadata"]["uid"] == held[0]["metadata"]["uid"]],
@@ -144,13 +154,17 @@ lease.release()
     )
     assert same[0]["status"]["phase"] == "Bound"
     assert same[0]["status"]["devices"][0]["epoch"] == held[0]["status"]["devices"][0]["epoch"]
+    eventually(lambda: queued(broken) == waits, 30, "the waiter has its place in the queue again")
+    assert unbound()
     client.tell()
     lines += [client.line() for _ in range(9)]
     assert lines == undisturbed
     assert client.line().startswith("left True True")
     client.finish()
-    waiter.close()
+    assert waiter.line() == f"bound {waits[0]}"
+    assert waiter.finish() == ""
     free(broken, "one", 120)
+    assert len(broken.binds(waits[0])) == 1
 
 
 def test_a_client_that_is_frozen_for_2_minutes_goes_on_bit_for_bit(broken: Stack, undisturbed: list[str]) -> None:
@@ -181,15 +195,12 @@ def test_a_killed_process_gives_its_slot_back_after_60_s(broken: Stack) -> None:
     client.line()
     client.process.kill()
     client.process.wait()
+    broken.advance(50)
+    # From now on: one that waits is itself called gone when the clock goes on by more than 30 s between two renewals.
     waiter = broken.client(
         'lease = torch_remote.lease(gpu="CPU", machine="one", quiet=True)\nprint("bound")\nlease.release()\n'
     )
-    eventually(
-        lambda: any(one.get("status", {}).get("phase") == "Queued" for one in broken.list("deviceleases")),
-        30,
-        "it waits",
-    )
-    broken.advance(50)
+    eventually(lambda: queued(broken), 30, "it waits")
     assert waiter.process.poll() is None
     assert [one["status"]["phase"] for one in broken.list("deviceleases")].count("Bound") == 1
     start = time.monotonic()
@@ -198,6 +209,45 @@ def test_a_killed_process_gives_its_slot_back_after_60_s(broken: Stack) -> None:
     assert time.monotonic() - start < 10
     waiter.finish()
     free(broken, "one")
+
+
+def test_a_process_killed_while_it_waits_is_out_of_the_queue_after_30_s(broken: Stack) -> None:
+    holder = training(broken, "one", "sys.stdin.readline()\nlease.release()\n")
+    waiter = broken.client('torch_remote.lease(gpu="CPU", machine="one", quiet=True)\n')
+    # At once: it has not renewed yet.
+    (name,) = eventually(lambda: queued(broken), 30, "it waits")
+    waiter.process.kill()
+    waiter.process.wait()
+    broken.advance(31)
+    eventually(lambda: broken.phase("devicelease", name) == "Failed", 10, "it is out of the queue")
+    assert ended(broken, name) == "Abandoned"
+    holder.tell()
+    holder.finish()
+    free(broken, "one")
+    assert broken.binds(name) == []
+
+
+def test_a_process_killed_before_its_session_opened_gives_its_slot_back_within_70_s(broken: Stack) -> None:
+    client = broken.client(
+        """
+import os, signal
+from torch_remote import _leases
+
+def killed(api, thing, attach):
+    print("bound", thing["metadata"]["name"])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+_leases._open = killed
+torch_remote.lease(gpu="CPU", machine="one", quiet=True)
+"""
+    )
+    name = client.line("bound").split()[1]
+    client.process.wait()
+    broken.advance(50)
+    assert broken.phase("devicelease", name) == "Bound"
+    broken.advance(20)
+    free(broken, "one", 10)
+    assert ended(broken, name) == "NeverOpened"
 
 
 def test_a_restarted_notebook_kernel_takes_its_lease_over_within_2_s(broken: Stack) -> None:
@@ -369,3 +419,15 @@ print(lease.active, torch.remote.device_count())
 def live(stack: Stack) -> list[str]:
     """Names of leases that hold something."""
     return [one["metadata"]["name"] for one in stack.list("deviceleases") if one["status"]["phase"] == "Bound"]
+
+
+def queued(stack: Stack) -> list[str]:
+    """Names of leases that wait."""
+    leases = stack.list("deviceleases")
+    return [one["metadata"]["name"] for one in leases if one.get("status", {}).get("phase") == "Queued"]
+
+
+def ended(stack: Stack, name: str) -> str:
+    """Why the lease is over."""
+    lease = stack.get("devicelease", name) or {}
+    return str(next(fact["reason"] for fact in lease["status"]["conditions"] if fact["type"] == "Ended"))
