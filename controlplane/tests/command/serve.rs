@@ -93,3 +93,20 @@ fn what_serve_cannot_do_without_is_named() {
     let said = serve(&["--key-file", key]);
     assert!(said.err.contains("--database-url"), "{}", said.err);
 }
+
+#[test]
+fn a_signal_while_the_database_does_not_answer_ends_serve_without_waiting_for_it() {
+    let dir = folder();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let database = format!("postgres://torch_remote@{}/x?sslmode=disable", silent.local_addr().unwrap());
+    let key = dir.path().join("key");
+    torch_remote::auth::Sealer::open_or_make(&key).unwrap();
+    let mut serve = command(PROGRAM, dir.path());
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &database]).arg("--key-file").arg(&key);
+    let mut child = serve.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let _connection = silent.accept().unwrap();
+    let asked = std::time::Instant::now();
+    kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(asked.elapsed() < torch_remote::store::pool::ACQUIRE / 2, "it took {:?}", asked.elapsed());
+}
