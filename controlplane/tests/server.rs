@@ -5,6 +5,8 @@
 mod api;
 #[path = "server/auth.rs"]
 mod auth;
+#[path = "server/client.rs"]
+mod client;
 #[path = "server/database.rs"]
 mod database;
 #[path = "server/harness.rs"]

@@ -137,6 +137,25 @@ fn an_object_is_applied_changed_shown_and_deleted() {
 }
 
 #[test]
+fn what_a_document_of_a_new_namespace_lacks_is_not_taken_from_its_namesake_elsewhere() {
+    let dir = folder();
+    let up = Up::start(dir.path());
+    let namesake = machine("m").replace("gpu:", "suspend: true, gpu:");
+    assert_eq!(up.with_input(&["apply", "-f", "-"], &namesake).code, 0);
+    let team = |machine: &str| {
+        format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: team}}\n---\n{}",
+            machine.replace("name: m", "name: m, namespace: team")
+        )
+    };
+    let said = up.with_input(&["apply", "-f", "-"], &team(&namesake.replace(", gpu: {type: CPU}", "")));
+    assert!(said.code != 0 && said.err.contains("spec.gpu"), "{}", said.err);
+    assert_eq!(up.torch_remote(&["get", "ns", "team", "--ignore-not-found"]).out, "", "nothing was written");
+    let said = up.with_input(&["apply", "-f", "-"], &team(&namesake));
+    assert_eq!(said.out, "namespace/team created\nremotemachine.torchremote.dev/m created\n", "{}", said.err);
+}
+
+#[test]
 fn a_wait_for_what_cannot_come_ends_at_once_and_one_without_end_in_time() {
     let dir = folder();
     let up = Up::start_with(dir.path(), |up| {
