@@ -64,6 +64,10 @@ async fn kept(provider: Arc<dyn Provider>) {
     assert_eq!(provider.list().await.expect("a complete list"), ["t-2"]);
     provider.terminate("t-2", true).await.expect("a forced termination");
     until_absent(&*provider, "t-2").await;
+    provider.forget(&request("t-2").machine_uid).await.expect("its machine is gone");
+    provider.forget(&request("t-2").machine_uid).await.expect("forgetting twice is once");
+    let Sighting::Absent { why } = provider.find("t-2").await.expect("it can look") else { panic!("it is back") };
+    assert_eq!(why, "", "nothing is known of it any more");
 }
 
 #[tokio::test]

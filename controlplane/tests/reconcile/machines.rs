@@ -148,10 +148,23 @@ async fn suspending_ends_a_machine_and_resuming_starts_it() {
 }
 
 #[tokio::test]
+async fn a_provider_drops_what_it_kept_of_a_machine_before_the_machine_is_gone_and_not_sooner() {
+    let (world, _replica) = World::running().await;
+    world.machine("m", json!({})).await;
+    let uid = world.phase(MACHINES, "m", "Ready").await["metadata"]["uid"].as_str().unwrap().to_owned();
+    world.patch(MACHINES, "m", |spec| spec["suspend"] = json!(true)).await;
+    world.phase(MACHINES, "m", "Suspended").await;
+    assert_eq!(world.provider.forgotten(), [] as [String; 0]);
+    world.delete(MACHINES, "m").await;
+    world.gone(MACHINES, "m").await;
+    assert_eq!(world.provider.forgotten(), [uid]);
+}
+
+#[tokio::test]
 async fn an_instance_whose_object_was_removed_by_force_is_ended() {
     let (world, _replica) = World::running().await;
     world.machine("m", json!({})).await;
-    world.phase(MACHINES, "m", "Ready").await;
+    let uid = world.phase(MACHINES, "m", "Ready").await["metadata"]["uid"].as_str().unwrap().to_owned();
     let mut write = world.objects.begin().await.unwrap();
     write.remove(&torch_remote::store::Key::new(MACHINES, "default", "m")).await.unwrap();
     write.commit().await.unwrap();
@@ -164,6 +177,7 @@ async fn an_instance_whose_object_was_removed_by_force_is_ended() {
             == 0
     })
     .await;
+    until("nothing is kept of it", async || world.provider.forgotten() == [uid.as_str()]).await;
 }
 
 #[tokio::test]
