@@ -74,6 +74,23 @@ fn two_replicas_share_objects_keys_and_authority() {
 }
 
 #[test]
+fn a_replica_whose_database_is_gone_still_ends_when_told_to() {
+    let dir = folder();
+    let settings = Settings { dir: dir.path().join("postgres"), volatile: true, ..Settings::default() };
+    let postgres = Postgres::start(&settings).unwrap();
+    let socket = dir.path().join("postgres/socket");
+    let database = format!("postgres://torch_remote@localhost/postgres?host={}", socket.display());
+    torch_remote::auth::Sealer::open_or_make(&dir.path().join("key")).unwrap();
+    let replica = Replica::start(dir.path(), &database, "a");
+    let said = replica.client(dir.path(), &["apply", "-f", "manifests/examples/local-cpu.yaml"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    postgres.stop().unwrap();
+    let asked = std::time::Instant::now();
+    replica.end();
+    assert!(asked.elapsed() < std::time::Duration::from_secs(30), "it took {:?}", asked.elapsed());
+}
+
+#[test]
 fn what_serve_cannot_do_without_is_named() {
     let dir = folder();
     let serve = |arguments: &[&str]| {
