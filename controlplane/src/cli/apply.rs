@@ -128,7 +128,7 @@ impl<'a> Change<'a> {
         let wanted = self.wanted(namespace);
         let path = self.kind.object_path(namespace, &self.document.name);
         let dry = if how == Try::Write { "" } else { "&dryRun=All" };
-        // What another object of that name has must not stand in for what this document lacks.
+        // Another object that has its name there is not the one this document is about.
         let live = match how {
             Try::Elsewhere => None,
             Try::Dry | Try::Write => match connection.call(Call::get(&path)).await {

@@ -137,22 +137,23 @@ fn an_object_is_applied_changed_shown_and_deleted() {
 }
 
 #[test]
-fn what_a_document_of_a_new_namespace_lacks_is_not_taken_from_its_namesake_elsewhere() {
+fn a_document_of_a_namespace_to_come_is_judged_as_a_new_object_whatever_has_its_name_elsewhere() {
     let dir = folder();
     let up = Up::start(dir.path());
-    let namesake = machine("m").replace("gpu:", "suspend: true, gpu:");
-    assert_eq!(up.with_input(&["apply", "-f", "-"], &namesake).code, 0);
-    let team = |machine: &str| {
+    let lease = |namespace: &str, gpu: &str| {
         format!(
-            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: team}}\n---\n{}",
-            machine.replace("name: m", "name: m, namespace: team")
+            "apiVersion: torchremote.dev/v1alpha1\nkind: DeviceLease\nmetadata: {{name: l, namespace: {namespace}}}\nspec: {{gpu: [{gpu}]}}\n"
         )
     };
-    let said = up.with_input(&["apply", "-f", "-"], &team(&namesake.replace(", gpu: {type: CPU}", "")));
+    let team = |document: &str| format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: team}}\n---\n{document}");
+    let said = up.with_input(&["apply", "-f", "-"], &lease("default", "{type: CPU}"));
+    assert_eq!(said.code, 0, "{}", said.err);
+    let said = up.with_input(&["apply", "-f", "-"], &team(&lease("team", "{type: A1000}")));
     assert!(said.code != 0 && said.err.contains("spec.gpu"), "{}", said.err);
     assert_eq!(up.torch_remote(&["get", "ns", "team", "--ignore-not-found"]).out, "", "nothing was written");
-    let said = up.with_input(&["apply", "-f", "-"], &team(&namesake));
-    assert_eq!(said.out, "namespace/team created\nremotemachine.torchremote.dev/m created\n", "{}", said.err);
+    // What a lease asks for never changes; but this one is another.
+    let said = up.with_input(&["apply", "-f", "-"], &team(&lease("team", "{type: T4}")));
+    assert_eq!(said.out, "namespace/team created\ndevicelease.torchremote.dev/l created\n", "{}", said.err);
 }
 
 #[test]
