@@ -33,8 +33,6 @@ const SOCKET_PATH_BYTES: usize = 107;
 /// Name of the socket inside its directory: Postgres derives it from the port.
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
 
-/// Longest wait for a connection of a pool.
-const ACQUIRE: Duration = Duration::from_secs(10);
 /// How long a running postmaster may take to be ready or gone.
 const DECIDE: Duration = Duration::from_secs(60);
 /// How long the processes of a killed postmaster may take to notice.
@@ -305,7 +303,6 @@ fn connect_options(socket_dir: &Path) -> PgConnectOptions {
 async fn pool(options: PgConnectOptions, connections: u32) -> Result<sqlx::PgPool, Error> {
     crate::store::pool::options()
         .max_connections(connections)
-        .acquire_timeout(ACQUIRE)
         .connect_with(options)
         .await
         .map_err(|source| Error::Connect { source })

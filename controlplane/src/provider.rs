@@ -106,6 +106,9 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Why not, and what to do.
     fn check(&self, spec: &RemoteMachineSpec) -> Result<(), Refusal>;
 
+    /// The parts of a spec that an instance is made from: where they differ, another instance is wanted.
+    fn made_from(&self, spec: &RemoteMachineSpec) -> serde_json::Value;
+
     /// Looks for the instance of a token. An error means that it could not look.
     fn find<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Sighting, Error>>;
 
@@ -114,6 +117,9 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
 
     /// Asks the instance to end; `force`: without its agreement. Returns before it is gone.
     fn terminate<'a>(&'a self, token: &'a str, force: bool) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// The machine of that uid is gone for good, and its instances with it: what was kept of them, such as logs, may go.
+    fn forget<'a>(&'a self, machine_uid: &'a str) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Tokens of all instances that carry our tags. Complete, or an error.
     fn list(&self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
@@ -134,5 +140,10 @@ impl Providers {
     /// The one of that type.
     pub fn get(&self, provider_type: ProviderType) -> Option<Arc<dyn Provider>> {
         self.0.get(provider_type.as_str()).cloned()
+    }
+
+    /// Each of them.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<dyn Provider>> {
+        self.0.values()
     }
 }

@@ -12,13 +12,13 @@ mod metrics;
 mod provider;
 mod queue;
 mod sweep;
+mod wake;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use torch_remote_api::lease::Queue;
 use torch_remote_plan::lease::Fit;
@@ -33,6 +33,7 @@ use crate::store::{self, Key, Objects, Retry};
 pub use claims::Claims;
 pub use driver::Driver;
 pub use sweep::stop_local;
+pub use wake::{Wake, Woken};
 
 /// What reconcilers are made of.
 #[derive(Debug, Clone)]
@@ -92,24 +93,6 @@ pub enum Work {
     Sweep,
 }
 
-/// Wakes keys. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Wake(mpsc::UnboundedSender<Work>);
-
-impl Wake {
-    /// Looks at this soon.
-    pub fn wake(&self, work: Work) {
-        // The driver is gone only when this process is about to be.
-        drop(self.0.send(work));
-    }
-
-    /// A sender, and what it feeds.
-    pub fn channel() -> (Self, mpsc::UnboundedReceiver<Work>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), receiver)
-    }
-}
-
 /// Why a reconcile did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -119,6 +102,12 @@ pub enum Error {
     /// A status did not become JSON.
     #[error("could not write a status as JSON")]
     Json(#[source] serde_json::Error),
+    /// Only our own bug.
+    #[error("the reconcile ended before its time")]
+    Panicked(#[source] tokio::task::JoinError),
+    /// It was dropped; what it had not committed is undone.
+    #[error("the reconcile was not done within {} s", .0.as_secs())]
+    TooLong(Duration),
 }
 
 impl Error {
@@ -126,7 +115,7 @@ impl Error {
     pub fn retry(&self) -> Retry {
         match self {
             Error::Store(error) => error.retry(),
-            Error::Json(_) => Retry::Never,
+            Error::Json(_) | Error::Panicked(_) | Error::TooLong(_) => Retry::Never,
         }
     }
 
@@ -137,6 +126,8 @@ impl Error {
             Error::Store(store::Error::Database { .. }) => "Database",
             Error::Store(_) => "Store",
             Error::Json(_) => "Json",
+            Error::Panicked(_) => "Panicked",
+            Error::TooLong(_) => "TooLong",
         }
     }
 }

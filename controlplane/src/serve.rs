@@ -2,8 +2,10 @@
 //!
 //! `serve` runs it against a Postgres of the operator's, [`crate::up`] against one of its own. Leaves what each part does to its module.
 
+mod authority;
 pub mod https;
 pub mod local;
+mod stage;
 mod token_file;
 
 use std::path::{Path, PathBuf};
@@ -14,25 +16,25 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use torch_remote_api::provider::ProviderType;
 
 use crate::apiserver;
-use crate::auth::seal::{self, Place, Sealer};
+use crate::auth::seal::{self, Sealer};
 use crate::auth::{ADMINISTRATORS, Keys, keys};
 use crate::config::{ListenerArgs, ServeArgs};
 use crate::explain::Explain;
 use crate::kubeconfig::{self, Kubeconfig};
 use crate::provider::{Local, Providers};
 use crate::reconcile::{self, Reconcilers};
-use crate::store::{self, Objects, event, sealed};
+use crate::store::{self, Objects, event};
 use crate::telemetry::{self, Telemetry};
-use crate::tls::{self, Authority, Identity};
+use crate::tls::{self, Identity, Leaf};
 use crate::up::port;
 
 pub use token_file::TokenFile;
 
 use https::Https;
+use stage::Stage;
 
 /// `iss` of every token: the name of an installation's keys, the same for all its replicas.
 const ISSUER: &str = "https://torch-remote";
@@ -40,11 +42,16 @@ const ISSUER: &str = "https://torch-remote";
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long agents may take to end when asked to.
 const AGENTS: Duration = Duration::from_secs(5);
+/// For the requests to be drained and dropped.
+const SERVING: Duration = Duration::from_secs(8);
+/// For reconciles under way to end, and claims to be given back.
+const RECONCILING: Duration = Duration::from_secs(15);
+/// For the ends of local agents to be written down, after the agents have ended.
+const RECORDED: Duration = Duration::from_secs(15);
+/// For what is written behind, and for the connections to the database.
+const BACKGROUND: Duration = Duration::from_secs(5);
 /// Between two rounds of the metrics' upkeep.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// Where the authority's key is kept.
-const AUTHORITY: Place<'static> = Place { table: "sealed", row: "api-authority", column: "sealed" };
-
 /// Why a control plane does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -151,25 +158,6 @@ pub struct ControlPlane {
     background: Stage,
 }
 
-/// Tasks that end together.
-#[derive(Default)]
-struct Stage {
-    stop: CancellationToken,
-    tasks: TaskTracker,
-}
-
-impl Stage {
-    fn run<F: Future<Output = ()> + Send + 'static>(&self, task: impl FnOnce(CancellationToken) -> F) {
-        self.tasks.spawn(task(self.stop.clone()));
-    }
-
-    async fn end(&self) {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
-}
-
 impl ControlPlane {
     /// Brings the database up to date and starts everything; serves when it returns.
     ///
@@ -178,13 +166,19 @@ impl ControlPlane {
     pub async fn start(setup: Setup) -> Result<Self, Error> {
         store::migrate(&setup.pool).await.map_err(Error::Store)?;
         let keys = Keys::load(setup.pool.clone(), setup.sealer.clone(), ISSUER).await.map_err(Error::Keys)?;
-        let (identity, authority) = match setup.identity {
-            Some(identity) => (identity, None),
-            None => own_identity(&setup.pool, &setup.sealer, &setup.listener, &setup.limits).await?,
-        };
-        let tls = identity.server_config().map_err(Error::Tls)?;
         let objects = Objects::new(setup.pool.clone());
         let (serving, reconciling, background) = (Stage::default(), Stage::default(), Stage::default());
+        let (tls, authority) = match setup.identity {
+            Some(identity) => (identity.server_config().map_err(Error::Tls)?, None),
+            None => {
+                let authority = authority::open(&setup.pool, &setup.sealer).await?;
+                let certificate = authority.certificate.clone();
+                let names = authority::names(&setup.listener, &setup.limits);
+                let leaf = Arc::new(Leaf::sign(authority, names).map_err(Error::Tls)?);
+                background.run(|stop| leaf.clone().keep(stop));
+                (leaf.server_config().map_err(Error::Tls)?, Some(certificate))
+            }
+        };
 
         let tail = store::log::Tail::start(objects.clone()).await.map_err(Error::Store)?;
         let cache = tail.cache();
@@ -241,27 +235,35 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Ends everything, in order: requests, reconcilers, and then what is written behind them. Machines and leases go on without.
+    /// Ends everything, in order: requests, reconcilers, and then what is written behind them. Machines and leases go on without. Ends in time although the
+    /// database is down.
     pub async fn stop(self) {
-        self.serving.end().await;
-        self.reconciling.end().await;
-        self.background.end().await;
-        self.objects.pool().close().await;
+        self.serving.end(SERVING).await;
+        self.reconciling.end(RECONCILING).await;
+        self.end_background().await;
     }
 
     /// As [`ControlPlane::stop`], and ends the agents that the provider `Local` started.
     pub async fn stop_with_agents(self) {
-        self.serving.end().await;
-        self.reconciling.end().await;
-        match reconcile::stop_local(&self.objects, &self.local, &self.replica, AGENTS).await {
-            Ok(ended) => tracing::debug!(ended, "local agents ended"),
-            Err(error) => tracing::error!(
+        self.serving.end(SERVING).await;
+        self.reconciling.end(RECONCILING).await;
+        let stopped = reconcile::stop_local(&self.objects, &self.local, &self.replica, AGENTS);
+        match tokio::time::timeout(2 * AGENTS + RECORDED, stopped).await {
+            Ok(Ok(ended)) => tracing::debug!(ended, "local agents ended"),
+            Ok(Err(error)) => tracing::error!(
                 error = format!("{error:#}"),
                 "some local agents may still run; they end by themselves within minutes"
             ),
+            Err(_) => tracing::error!("the end of the local agents could not be written down; the next start sees it"),
         }
-        self.background.end().await;
-        self.objects.pool().close().await;
+        self.end_background().await;
+    }
+
+    async fn end_background(&self) {
+        self.background.end(BACKGROUND).await;
+        if tokio::time::timeout(BACKGROUND, self.objects.pool().close()).await.is_err() {
+            tracing::warn!("the connections to the database did not close in time");
+        }
     }
 }
 
@@ -270,7 +272,7 @@ async fn reconcile_until(parts: reconcile::Parts, stop: CancellationToken) {
     while !stop.is_cancelled() {
         if let Err(error) = Reconcilers::run(parts.clone(), stop.clone()).await {
             tracing::error!(error = &error as &dyn std::error::Error, "the reconcilers ended; starting them again");
-            tokio::time::sleep(UPKEEP).await;
+            stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await;
         }
     }
 }
@@ -290,6 +292,26 @@ pub async fn run(args: ServeArgs, stop: CancellationToken) -> Result<(), Error> 
         kubeconfig::refuse_foreign(path).map_err(Error::Kubeconfig)?;
     }
     let telemetry = Telemetry::start(&args.telemetry).map_err(Error::Telemetry)?;
+    let started = start(&args, (sealer, identity), &telemetry);
+    // The database may be slow to answer, or never do: a signal is heard meanwhile.
+    let ended = match stop.run_until_cancelled(started).await {
+        None => Ok(()),
+        Some(Err(error)) => Err(error),
+        Some(Ok(control_plane)) => {
+            stop.cancelled().await;
+            control_plane.stop().await;
+            Ok(())
+        }
+    };
+    telemetry.shutdown();
+    ended
+}
+
+async fn start(
+    args: &ServeArgs,
+    (sealer, identity): (Sealer, Option<Identity>),
+    telemetry: &Telemetry,
+) -> Result<ControlPlane, Error> {
     let listener = port::listen(args.listen).await.map_err(Error::Listen)?;
     let options = crate::store::pool::options().max_connections(args.database_connections);
     let pool = options.connect(&args.database_url).await.map_err(|source| Error::Database { source })?;
@@ -312,10 +334,7 @@ pub async fn run(args: ServeArgs, stop: CancellationToken) -> Result<(), Error> 
         let server = format!("https://{name}:{}", args.listen.port());
         control_plane.keep_admin(server, &path, &token_path(&path))?;
     }
-    stop.cancelled().await;
-    control_plane.stop().await;
-    telemetry.shutdown();
-    Ok(())
+    Ok(control_plane)
 }
 
 /// The host's name and a random part: two replicas never share one.
@@ -328,32 +347,6 @@ fn token_path(kubeconfig: &Path) -> PathBuf {
     let mut name = kubeconfig.as_os_str().to_owned();
     name.push(".token");
     PathBuf::from(name)
-}
-
-/// A leaf of the authority in the database, which is made by whoever comes first.
-async fn own_identity(
-    pool: &PgPool,
-    sealer: &Sealer,
-    listener: &TcpListener,
-    limits: &ListenerArgs,
-) -> Result<(Identity, Option<String>), Error> {
-    let stored = match sealed::get(pool, AUTHORITY.row).await.map_err(Error::Store)? {
-        Some(stored) => stored,
-        None => {
-            let new = Authority::generate().map_err(Error::Tls)?;
-            let text = serde_json::json!({"certificate": new.certificate, "key": new.key}).to_string();
-            let sealed = sealer.seal(AUTHORITY, text.as_bytes()).map_err(Error::Key)?;
-            sealed::put_if_absent(pool, AUTHORITY.row, &sealed).await.map_err(Error::Store)?
-        }
-    };
-    let text = sealer.unseal(AUTHORITY, &stored).map_err(Error::Key)?;
-    let parts: std::collections::BTreeMap<String, String> = serde_json::from_slice(&text).map_err(Error::Authority)?;
-    let part = |name: &str| parts.get(name).cloned().unwrap_or_default();
-    let authority = Authority { certificate: part("certificate"), key: part("key") };
-    let address = listener.local_addr().map(|address| address.ip());
-    let address = address.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into());
-    let identity = authority.leaf(&tls::names(address, &limits.tls_name)).map_err(Error::Tls)?;
-    Ok((identity, Some(authority.certificate)))
 }
 
 async fn upkeep(metrics: PrometheusHandle, stop: CancellationToken) {

@@ -25,7 +25,7 @@ pub mod write;
 
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{Connection, PgPool};
 
 pub use key::{Key, Resource};
 pub use list::{List, Query, Version};
@@ -40,7 +40,13 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations")
 /// # Errors
 /// The database refused, or its schema is newer than this program.
 pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
-    MIGRATIONS.run(pool).await.map_err(|source| Error::Migrate { source })?;
+    // On a connection of its own: a migration may take as long as it takes, and it waits for that of another replica.
+    let connection = pool.acquire().await.map_err(Error::database("connect"))?;
+    let mut connection = connection.detach();
+    let unlimited = sqlx::raw_sql("set statement_timeout = 0").execute(&mut connection).await;
+    unlimited.map_err(Error::database("prepare a migration"))?;
+    MIGRATIONS.run(&mut connection).await.map_err(|source| Error::Migrate { source })?;
+    connection.close().await.map_err(Error::database("end a migration"))?;
     namespace::ensure(&Objects::new(pool.clone()), &["default", "kube-system"]).await
 }
 

@@ -1,6 +1,8 @@
-//! Certificates of the API listener: an authority of our own that signs a leaf per start, or files the operator brings.
+//! Certificates of the API listener: an authority of our own that signs leaves, or files the operator brings.
 //!
 //! Invariants: the leaf is never an authority (rustls clients refuse one that is), and names every address the listener answers to.
+
+mod leaf;
 
 use std::fs::File;
 use std::io::BufReader;
@@ -15,8 +17,12 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ResolvesServerCert;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::explain::Explain;
+
+pub use leaf::Leaf;
 
 /// Name of the authority; a leaf finds its issuer by it, so it never changes.
 const AUTHORITY: &str = "torch-remote certificate authority";
@@ -164,14 +170,24 @@ impl Identity {
     /// # Errors
     /// [`Error::Unusable`] when the key is not the certificate's.
     pub fn server_config(self) -> Result<Arc<ServerConfig>, Error> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let unusable = |source| Error::Unusable { source };
-        let builder =
-            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(unusable)?;
-        let mut config = builder.with_no_client_auth().with_single_cert(self.chain, self.key).map_err(unusable)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        protocols(Arc::new(SingleCertAndKey::from(self.certified()?)))
     }
+
+    /// Certificate and key, found to fit together.
+    fn certified(self) -> Result<CertifiedKey, Error> {
+        let provider = rustls::crypto::ring::default_provider();
+        CertifiedKey::from_der(self.chain, self.key, &provider).map_err(|source| Error::Unusable { source })
+    }
+}
+
+/// TLS 1.2 and 1.3 with the certificate that is chosen, speaking HTTP/2 and HTTP/1.1.
+fn protocols(certificates: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|source| Error::Unusable { source })?;
+    let mut config = builder.with_no_client_auth().with_cert_resolver(certificates);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
 
 /// The names a listener on `address` answers to: loopback's, this host's, its own address, and `more`.

@@ -1,15 +1,29 @@
 //! The store, authentication and the API: on a real Postgres, and with real kubectl. One program, so that it is linked once.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-#[path = "server/api.rs"]
-mod api;
+#[path = "server/any_input.rs"]
+mod any_input;
 #[path = "server/auth.rs"]
 mod auth;
+#[path = "server/client.rs"]
+mod client;
 #[path = "server/database.rs"]
 mod database;
 #[path = "server/harness.rs"]
 mod harness;
 #[path = "server/kubectl.rs"]
 mod kubectl;
+#[path = "server/namespaces.rs"]
+mod namespaces;
+#[path = "server/objects.rs"]
+mod objects;
+#[path = "server/refusals.rs"]
+mod refusals;
+#[path = "server/routes.rs"]
+mod routes;
+#[path = "server/sample.rs"]
+mod sample;
 #[path = "server/store.rs"]
 mod store;
+#[path = "server/watches.rs"]
+mod watches;

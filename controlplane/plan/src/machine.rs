@@ -8,7 +8,7 @@
 //!       └───────────────────────  Gone ◀──RecordGone── Ending ──Terminate──▶ (until the provider says gone)
 //! ```
 //! Invariants: an intent is recorded before a create is asked for; a create is only planned when the provider is known not to have the token; an instance
-//! is only terminated when it is known to be there; the finalizer is only removed when the last attempt is gone.
+//! is only terminated when it is known to be there; a provider that did not do what it was asked is asked again after a growing wait; the finalizer is only removed when the last attempt is gone.
 
 mod action;
 mod attempt;
@@ -25,10 +25,12 @@ use torch_remote_api::provider::Price;
 use crate::{Observed, Time, backoff};
 
 pub use action::{Action, Intent, Plan};
-pub use attempt::{Agent, Attempt, AttemptState, End, Instance};
+pub use attempt::{Agent, Asked, Attempt, AttemptState, End, Instance};
 
 /// How long an instance has after being asked to end before it is forced.
 pub const TERMINATE_GRACE: Duration = Duration::from_secs(10);
+/// Shortest and longest wait before a provider is asked the same thing again: it may be slow to answer, or down.
+pub const ASK_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// An attempt that was ready this long has paid for the failures before it.
 pub const HEALTHY_AFTER: Duration = Duration::from_secs(600);
 
@@ -142,21 +144,42 @@ fn without_attempt(desired: &Desired, observed: &Observation, now: Time) -> Step
 
 fn with_intent(desired: &Desired, observed: &Observation, attempt: &Attempt, now: Time) -> Step {
     let number = attempt.number;
-    match (&observed.instance, goal(desired, Some(attempt), now)) {
-        (Observed::Unknown, _) => (None, None),
-        (Observed::Known(Instance::Running { provider_id }), _) => {
-            (Some(Action::RecordCreated { number, provider_id: provider_id.clone() }), None)
+    let why = match &observed.instance {
+        Observed::Unknown => return (None, None),
+        Observed::Known(Instance::Running { provider_id }) => {
+            return (Some(Action::RecordCreated { number, provider_id: provider_id.clone() }), None);
         }
-        (Observed::Known(Instance::Absent { .. }), Goal::Absent(end, message)) => {
-            (Some(Action::RecordGone { number, end, message }), None)
-        }
-        (Observed::Known(Instance::Absent { .. }), Goal::Present) => match &desired.accepted {
-            Ok(()) => (Some(Action::Create { number }), None),
-            Err(refusal) => {
-                (Some(Action::RecordGone { number, end: End::CreateFailed, message: refusal.message.clone() }), None)
-            }
-        },
+        Observed::Known(Instance::Absent { why }) => why,
+    };
+    let gone = |end, message| (Some(Action::RecordGone { number, end, message }), None);
+    if let Goal::Absent(end, message) = goal(desired, Some(attempt), now) {
+        return gone(end, message);
     }
+    // A provider that can say how it ended has had it: it came and went before it was seen.
+    if !why.is_empty() {
+        return gone(End::Lost, why.clone());
+    }
+    if let Err(refusal) = &desired.accepted {
+        return gone(End::CreateFailed, refusal.message.clone());
+    }
+    let deadline = attempt.intended_at + desired.startup_timeout;
+    if now >= deadline {
+        let (times, limit) = (attempt.asked.map_or(0, |asked| asked.times), desired.startup_timeout.as_secs());
+        let message = format!(
+            "not made within spec.startupTimeout ({limit} s), in which the provider was asked {times} times; see whether the provider is up"
+        );
+        return gone(End::StartupTimeout, message);
+    }
+    match ask_again(observed, attempt) {
+        Some(at) if now < at => (None, Some(at.min(deadline))),
+        _ => (Some(Action::Create { number }), Some(deadline)),
+    }
+}
+
+/// When the provider may be asked again what it was asked already in this state of the attempt.
+fn ask_again(observed: &Observation, attempt: &Attempt) -> Option<Time> {
+    let asked = attempt.asked?;
+    Some(asked.last + backoff::delay(asked.times, observed.jitter).clamp(ASK_AGAIN.0, ASK_AGAIN.1))
 }
 
 fn with_instance(desired: &Desired, observed: &Observation, attempt: &Attempt, now: Time) -> Step {
@@ -189,9 +212,11 @@ fn running(desired: &Desired, observed: &Observation, attempt: &Attempt, now: Ti
         Agent::Heard { warm, .. } if attempt.ready_at.is_none() && *warm >= desired.slots => {
             return (Some(Action::RecordReady { number }), None);
         }
-        Agent::Heard { .. } | Agent::Unheard { .. } if attempt.ready_at.is_none() => {
+        Agent::Heard { .. } | Agent::Unheard { .. } | Agent::Silent { .. } if attempt.ready_at.is_none() => {
             let since = match &observed.agent {
                 Agent::Unheard { since } => (*since).max(attempt.intended_at),
+                // It had begun: from its last word, or from when somebody listened for the next.
+                Agent::Silent { since, listening, .. } => (*since).max(*listening).max(attempt.intended_at),
                 _ => attempt.intended_at,
             };
             let deadline = since + desired.startup_timeout;
@@ -235,7 +260,11 @@ fn while_ending(observed: &Observation, attempt: &Attempt, ending: (Time, End, &
         }
         Observed::Known(Instance::Running { .. }) => {
             let force_at = since + TERMINATE_GRACE;
-            (Some(Action::Terminate { number, force: now >= force_at }), (now < force_at).then_some(force_at))
+            let (force, forced) = (now >= force_at, attempt.asked.is_some_and(|asked| asked.last >= force_at));
+            match ask_again(observed, attempt) {
+                Some(at) if now < at && (forced || !force) => (None, Some(if forced { at } else { at.min(force_at) })),
+                _ => (Some(Action::Terminate { number, force }), (!force).then_some(force_at)),
+            }
         }
     }
 }

@@ -94,7 +94,7 @@ impl Outcome {
 enum Try {
     /// Ask only.
     Dry,
-    /// Ask only, as if in namespace `default`: its own is made by an earlier document.
+    /// Ask only, as if it were new in namespace `default`: its own is made by an earlier document, so it is new there too.
     Elsewhere,
     /// For real.
     Write,
@@ -128,10 +128,14 @@ impl<'a> Change<'a> {
         let wanted = self.wanted(namespace);
         let path = self.kind.object_path(namespace, &self.document.name);
         let dry = if how == Try::Write { "" } else { "&dryRun=All" };
-        let live = match connection.call(Call::get(&path)).await {
-            Ok(live) => Some(live),
-            Err(error) if error.code() == Some(404) => None,
-            Err(error) => return Err(error.about(&self.document.place)),
+        // Another object that has its name there is not the one this document is about.
+        let live = match how {
+            Try::Elsewhere => None,
+            Try::Dry | Try::Write => match connection.call(Call::get(&path)).await {
+                Ok(live) => Some(live),
+                Err(error) if error.code() == Some(404) => None,
+                Err(error) => return Err(error.about(&self.document.place)),
+            },
         };
         let (call, outcome) = match live {
             None => {
@@ -148,8 +152,11 @@ impl<'a> Change<'a> {
                 (Call::merge(format!("{path}?{QUERY}{dry}"), &Value::Object(patch)), Outcome::Configured)
             }
         };
-        connection.call(call).await.map_err(|error| error.about(&self.document.place))?;
-        Ok(outcome)
+        match connection.call(call).await {
+            // Said only of a document that was judged and found good.
+            Err(error) if how == Try::Elsewhere && error.code() == Some(409) => Ok(outcome),
+            answer => answer.map(|_| outcome).map_err(|error| error.about(&self.document.place)),
+        }
     }
 
     /// The document with its namespace and, as an annotation, itself.

@@ -11,6 +11,7 @@ use super::error::Error;
 use super::kind::{Kind, Kinds};
 use super::table::{Look, Table};
 use super::target::{Target, TargetArgs, encode};
+use super::wait::RETRY;
 use super::{ConnectionArgs, StructuredOutput, print, structured};
 
 const EXAMPLE: &str = "torch-remote get machines";
@@ -22,6 +23,9 @@ Examples:
   torch-remote get leases -w                   and every change, until Ctrl-C
 
 Anything else, such as jsonpath or sorting: kubectl get, with the same kubeconfig.";
+
+/// Code of the answer to a watch from a version that is forgotten.
+const GONE: u16 = 410;
 
 /// `torch-remote get`.
 #[derive(Debug, Args)]
@@ -136,11 +140,22 @@ impl View<'_> {
                 name.unwrap_or_default(),
                 self.args.target.query()
             );
-            let mut events = self.connection.watch(Call::get(path).accept(TABLE)).await?;
+            let mut events = match self.connection.watch(Call::get(path).accept(TABLE)).await {
+                Err(error) if error.code() == Some(GONE) => {
+                    version = self.start_over(target, table, out).await?;
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+                events => events?,
+            };
             while let Some(event) = events.next().await {
                 let Ok(event) = event else { break };
                 let object = &event["object"];
                 match event["type"].as_str() {
+                    Some("ERROR") if object["code"] == GONE => {
+                        version = self.start_over(target, table, out).await?;
+                        break;
+                    }
                     Some("ERROR") => {
                         let status = serde_json::from_value(object.clone()).unwrap_or_default();
                         return Err(Error::Server { context: None, status: Box::new(status) });
@@ -151,7 +166,26 @@ impl View<'_> {
                 let seen = object["rows"][0]["object"]["metadata"]["resourceVersion"].as_str();
                 version = seen.map_or_else(|| version_of(object), str::to_owned);
             }
+            // A server, or what stands before it, may end each watch at once.
+            tokio::time::sleep(RETRY).await;
         }
+    }
+
+    /// The history since the last version is forgotten: prints the state as it is, and returns the version from which to go on.
+    async fn start_over(
+        &self,
+        target: &Target<'_>,
+        table: &mut Table,
+        out: &mut (dyn Write + Send),
+    ) -> Result<String, Error> {
+        let title = target.kind.title();
+        let mut version = String::new();
+        for path in self.paths(target) {
+            let answer = self.connection.call(Call::get(path).accept(TABLE)).await?;
+            print(out, format_args!("{}", table.render(&answer, self.look(target.kind, &title))))?;
+            version = version_of(&answer);
+        }
+        Ok(version)
     }
 
     async fn objects(

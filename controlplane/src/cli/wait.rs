@@ -27,8 +27,8 @@ Examples:
 const FAILED: &str = "Failed";
 /// Between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(3);
-/// Between two attempts when the connection is lost on the way.
-const RETRY: Duration = Duration::from_millis(500);
+/// Between two watches: before the next one when the server has ended one, and between two attempts when the connection is lost on the way.
+pub(super) const RETRY: Duration = Duration::from_millis(500);
 
 /// `torch-remote wait`.
 #[derive(Debug, Args)]
@@ -199,9 +199,7 @@ pub(super) async fn until(
         match attempt {
             Ok(Ok(Some(reached))) => return Ok(reached),
             Ok(Ok(None)) => first = false,
-            Ok(Err(Error::NoControlPlane { .. })) if !first => {
-                tokio::time::sleep_until(deadline.min(Instant::now() + RETRY)).await
-            }
+            Ok(Err(Error::NoControlPlane { .. })) if !first => {}
             Ok(Err(error)) => return Err(error),
             Err(_) => {
                 let what = goal.text();
@@ -210,6 +208,7 @@ pub(super) async fn until(
                 return Err(Error::TimedOut { what, object: name, state });
             }
         }
+        tokio::time::sleep_until(deadline.min(Instant::now() + RETRY)).await;
     }
 }
 

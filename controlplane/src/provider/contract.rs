@@ -8,7 +8,7 @@ use std::time::Duration;
 use torch_remote_api::agent::Listen;
 
 use super::fake::Fault;
-use super::{AgentTerms, Fake, Local, Provider, Request, Sighting, local};
+use super::{AgentTerms, Error, Fake, Local, Provider, Request, Sighting, local};
 
 fn request(token: &str) -> Request {
     let spec = serde_json::json!({"provider": "p", "gpu": {"type": "CPU"}, "slotsPerGPU": 2});
@@ -64,6 +64,10 @@ async fn kept(provider: Arc<dyn Provider>) {
     assert_eq!(provider.list().await.expect("a complete list"), ["t-2"]);
     provider.terminate("t-2", true).await.expect("a forced termination");
     until_absent(&*provider, "t-2").await;
+    provider.forget(&request("t-2").machine_uid).await.expect("its machine is gone");
+    provider.forget(&request("t-2").machine_uid).await.expect("forgetting twice is once");
+    let Sighting::Absent { why } = provider.find("t-2").await.expect("it can look") else { panic!("it is back") };
+    assert_eq!(why, "", "nothing is known of it any more");
 }
 
 #[tokio::test]
@@ -161,15 +165,25 @@ async fn local_adopts_what_an_earlier_life_started_and_touches_nothing_else() {
 async fn local_quotes_the_log_of_an_agent_that_failed() {
     let dir = tempfile::tempdir().expect("a folder");
     let local = Local::new(settings(dir.path(), program(dir.path(), "echo no libtorch here >&2; exit 3")));
-    local.create(&request("t-1")).await.expect("a create");
-    let why = until_absent(&local, "t-1").await;
-    let why = if why.contains("exit status") {
-        why
-    } else {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        until_absent(&local, "t-1").await
+    // It may be seen before it ends.
+    drop(local.create(&request("t-1")).await);
+    let ended = async {
+        loop {
+            let why = until_absent(&local, "t-1").await;
+            if why.contains("exit status") {
+                return why;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     };
+    let why = tokio::time::timeout(Duration::from_secs(20), ended).await.expect("its end is seen");
     assert!(why.contains("exit status: 3") && why.contains("no libtorch here"), "{why}");
+    let again = local.create(&request("t-1")).await.expect_err("an instance of that token was made already");
+    assert!(matches!(&again, Error::Refused { message, .. } if message.contains("exit status: 3")), "{again}");
+    let log = std::fs::read_to_string(
+        dir.path().join("data/machines").join(request("t-1").machine_uid).join("t-1/agent.log"),
+    );
+    assert_eq!(log.expect("its log").lines().count(), 1, "it was started once");
 }
 
 #[tokio::test]
@@ -189,4 +203,62 @@ async fn local_gives_the_agent_a_private_configuration_and_sockets_whose_paths_f
     let folder = Path::new(socket).parent().expect("a folder");
     assert_eq!(std::fs::metadata(folder).expect("made").permissions().mode() & 0o777, 0o700);
     local.end_all(Duration::ZERO).await.expect("ended");
+}
+
+#[tokio::test]
+async fn local_keeps_the_files_of_a_few_attempts_and_none_of_a_machine_that_is_gone() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let local =
+        Local::new(settings(dir.path(), program(dir.path(), "trap 'exit 0' TERM; while :; do sleep 0.05; done")));
+    let _ends = Ends(local.clone());
+    let uid = request("").machine_uid;
+    let (machine, sockets) = (dir.path().join("data/machines").join(&uid), dir.path().join("data/sockets"));
+    let entries = |path: &Path| std::fs::read_dir(path).map_or(0, Iterator::count);
+    for attempt in 1..=6 {
+        let token = format!("t-{attempt}");
+        local.create(&request(&token)).await.expect("a create");
+        assert!(entries(&machine) <= 3 && entries(&sockets) <= 3, "after attempt {attempt}");
+        if attempt < 6 {
+            local.terminate(&token, true).await.expect("a termination");
+            until_absent(&local, &token).await;
+        }
+    }
+    assert!(machine.join("t-5/agent.log").exists(), "the last failure can be read");
+    local.forget(&uid).await.expect("nothing to do");
+    assert!(machine.join("t-6/agent.json").exists(), "it still runs");
+    local.terminate("t-6", true).await.expect("a termination");
+    until_absent(&local, "t-6").await;
+    local.forget(&uid).await.expect("forgotten");
+    assert!(!machine.exists() && entries(&sockets) == 0);
+    local.forget(&uid).await.expect("twice is once");
+}
+
+#[test]
+fn local_refuses_what_a_process_of_this_computer_can_not_have_and_restarts_for_nothing_of_it() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let local = Local::new(settings(dir.path(), program(dir.path(), "exit 0")));
+    let spec = |more: serde_json::Value| {
+        let mut whole = serde_json::json!({"provider": "p", "gpu": {"type": "CPU"}});
+        whole.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        serde_json::from_value::<torch_remote_api::machine::RemoteMachineSpec>(whole).expect("a valid spec")
+    };
+    let plain = spec(serde_json::json!({}));
+    local.check(&plain).expect("it can be made");
+    for (field, more) in [
+        ("spec.image", serde_json::json!({"image": {"packages": ["numpy==2.1.0"]}})),
+        ("spec.env", serde_json::json!({"env": [{"name": "A", "value": "b"}]})),
+        ("spec.secretRefs", serde_json::json!({"secretRefs": [{"name": "s"}]})),
+        ("spec.volumes", serde_json::json!({"volumes": [{"name": "v", "mountPath": "/data"}]})),
+        ("spec.regions", serde_json::json!({"regions": ["eu"]})),
+        ("spec.memory", serde_json::json!({"memory": "32Gi"})),
+    ] {
+        let asked = spec(more);
+        let refusal = local.check(&asked).expect_err(field);
+        assert_eq!(refusal.reason, "NotOffered");
+        assert!(refusal.message.contains(&format!(": {field} can not be given; leave it out")), "{}", refusal.message);
+        assert_eq!(local.made_from(&asked), local.made_from(&plain), "{field}");
+    }
+    for more in [serde_json::json!({"cpu": "2"}), serde_json::json!({"slotsPerGPU": 2})] {
+        assert_ne!(local.made_from(&spec(more)), local.made_from(&plain));
+    }
 }

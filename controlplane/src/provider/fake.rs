@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
+use serde_json::{Value, json};
 use torch_remote_api::agent::Listen;
 use torch_remote_api::machine::RemoteMachineSpec;
 use torch_remote_plan::machine::Refusal;
@@ -20,8 +21,12 @@ pub enum Fault {
     LoseCreate,
     /// The next create is refused.
     RefuseCreate,
+    /// The next create works, and its instance ends at once; the provider knows how.
+    DieAtStart,
     /// The next look fails.
     LoseFind,
+    /// The next look is a bug of ours: it panics.
+    PanicInFind,
     /// The next terminate is lost.
     LoseTerminate,
 }
@@ -46,8 +51,14 @@ struct State {
     running: BTreeMap<String, Listen>,
     faults: Vec<Fault>,
     created: Vec<String>,
+    /// How instances ended, of those that the provider says it of.
+    ended: BTreeMap<String, String>,
     /// Calls of create, those that found the instance there included.
     asked: u32,
+    /// Machines of which nothing is kept any more.
+    forgotten: Vec<String>,
+    /// Calls of terminate.
+    asked_to_end: u32,
     /// Terminate only when forced.
     stubborn: bool,
 }
@@ -96,6 +107,16 @@ impl Fake {
         self.state().asked
     }
 
+    /// uids of the machines it was told to forget.
+    pub fn forgotten(&self) -> Vec<String> {
+        self.state().forgotten.clone()
+    }
+
+    /// Calls of terminate so far.
+    pub fn asked_to_end(&self) -> u32 {
+        self.state().asked_to_end
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,15 +141,30 @@ impl Provider for Fake {
         Ok(())
     }
 
+    fn made_from(&self, spec: &RemoteMachineSpec) -> Value {
+        json!([
+            spec.gpu,
+            spec.slots_per_gpu,
+            spec.image,
+            spec.env,
+            spec.secret_refs,
+            spec.volumes,
+            spec.regions,
+            spec.cpu,
+            spec.memory
+        ])
+    }
+
     fn find<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Sighting, Error>> {
         Box::pin(async move {
             if self.takes(Fault::LoseFind) {
                 return Err(lost("look for an instance"));
             }
-            let control = self.state().running.get(token).cloned();
-            Ok(match control {
+            assert!(!self.takes(Fault::PanicInFind), "a panic on purpose");
+            let state = self.state();
+            Ok(match state.running.get(token).cloned() {
                 Some(control) => Sighting::Running(Running { provider_id: format!("fake-{token}"), control }),
-                None => Sighting::Absent { why: String::new() },
+                None => Sighting::Absent { why: state.ended.get(token).cloned().unwrap_or_default() },
             })
         })
     }
@@ -142,6 +178,12 @@ impl Provider for Fake {
             }
             if self.takes(Fault::LoseCreate) {
                 return Err(lost("create an instance"));
+            }
+            if self.takes(Fault::DieAtStart) {
+                let mut state = self.state();
+                state.created.push(request.token.clone());
+                state.ended.insert(request.token.clone(), "it ended at once (exit status: 1)".to_owned());
+                return Ok(());
             }
             if !self.state().running.contains_key(&request.token) {
                 let control = (self.0.start)(request);
@@ -158,12 +200,20 @@ impl Provider for Fake {
 
     fn terminate<'a>(&'a self, token: &'a str, force: bool) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
+            self.state().asked_to_end += 1;
             if self.takes(Fault::LoseTerminate) {
                 return Err(lost("end an instance"));
             }
             if force || !self.state().stubborn {
                 self.kill(token);
             }
+            Ok(())
+        })
+    }
+
+    fn forget<'a>(&'a self, machine_uid: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            self.state().forgotten.push(machine_uid.to_owned());
             Ok(())
         })
     }

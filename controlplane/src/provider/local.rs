@@ -3,19 +3,20 @@
 //! Owns the agent's process and folder. Invariants: an agent is a session of its own, so that it outlives this process; it is known by the token on its command
 //! line, its owner and its program, never by a number alone; a signal goes through a descriptor of the very process that was looked at.
 
+mod folder;
 mod process;
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use sha2::{Digest, Sha256};
+use serde_json::{Value, json};
 use torch_remote_api::agent::{AgentConfig, Listen, SlotConfig};
 use torch_remote_api::gpu::GpuType;
 use torch_remote_api::machine::RemoteMachineSpec;
@@ -23,19 +24,15 @@ use torch_remote_api::quantity::Quantity;
 use torch_remote_plan::machine::Refusal;
 
 use super::{Error, Provider, Request, Running, Sighting};
+use folder::{last_lines, make_dir, make_private, write_private};
 use process::Found;
 
-/// Longest path of a Unix socket, bytes.
-const SOCKET_PATH_BYTES: usize = 107;
-/// Longest name of a socket in its folder: `/slot-999`.
-const SOCKET_NAME_BYTES: usize = 9;
 /// Between two looks at a process that is to end.
 const POLL: Duration = Duration::from_millis(20);
+/// For the processes of agents to be gone after they were killed.
+const KILLED: Duration = Duration::from_secs(5);
 /// For an agent that was started to be seen.
 const SEEN: Duration = Duration::from_secs(5);
-/// Bytes of the log's end that are quoted when an agent has failed.
-const QUOTED_BYTES: usize = 600;
-
 /// Where things are.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -57,20 +54,20 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub struct Local {
     settings: Arc<Settings>,
-    /// How children of ours ended, by token.
-    ended: Arc<Mutex<HashMap<String, String>>>,
+    /// Children of ours whose folders are there, by token; and how they ended, if they did.
+    children: Arc<Mutex<HashMap<String, Option<String>>>>,
 }
 
 impl Local {
     /// A provider over these settings.
     pub fn new(settings: Settings) -> Self {
-        Self { settings: Arc::new(settings), ended: Arc::default() }
+        Self { settings: Arc::new(settings), children: Arc::default() }
     }
 
     /// Ends every agent of this data directory: asks, waits up to `grace`, then kills. Returns their tokens, when none is left.
     ///
     /// # Errors
-    /// The processes could not be looked at.
+    /// The processes could not be looked at, or some are there although they were killed.
     pub async fn end_all(&self, grace: Duration) -> Result<Vec<String>, Error> {
         let asked = self.agents("end all agents")?;
         let deadline = tokio::time::Instant::now() + grace;
@@ -82,7 +79,13 @@ impl Local {
             if left.is_empty() {
                 return Ok(asked.into_iter().map(|found| found.token).collect());
             }
-            if tokio::time::Instant::now() >= deadline {
+            let now = tokio::time::Instant::now();
+            if now >= deadline + KILLED {
+                let left: Vec<&str> = left.iter().map(|found| found.token.as_str()).collect();
+                let text = format!("killed, and still there: {}", left.join(", "));
+                return Err(unknown("end all agents")(io::Error::new(io::ErrorKind::TimedOut, text)));
+            }
+            if now >= deadline {
                 for found in &left {
                     found.signal(true).map_err(unknown("kill an agent"))?;
                 }
@@ -103,7 +106,8 @@ impl Local {
     }
 
     fn start(&self, request: &Request) -> Result<(), io::Error> {
-        let dir = self.settings.data_dir.join("machines").join(&request.machine_uid).join(&request.token);
+        self.drop_old_attempts(&request.machine_uid)?;
+        let dir = self.machine_dir(&request.machine_uid).join(&request.token);
         make_dir(&dir)?;
         let sockets = self.socket_dir(&request.token);
         make_private(&sockets)?;
@@ -125,14 +129,18 @@ impl Local {
         // SAFETY: runs in the child between fork and exec, where only async-signal-safe calls are allowed; setsid is one, and it allocates nothing.
         unsafe { command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into)) };
         let mut child = command.spawn()?;
-        let (ended, token) = (self.ended.clone(), request.token.clone());
+        let (children, token) = (self.children.clone(), request.token.clone());
+        self.children().insert(token.clone(), None);
         // Owned by the process it reaps: ends with it, or with this process.
         tokio::spawn(async move {
             let how = match child.wait().await {
                 Ok(status) => status.to_string(),
                 Err(error) => format!("its end could not be seen: {error}"),
             };
-            ended.lock().unwrap_or_else(PoisonError::into_inner).insert(token, how);
+            // Nothing is kept of a child that was forgotten meanwhile.
+            if let Some(ended) = children.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&token) {
+                *ended = Some(how);
+            }
         });
         Ok(())
     }
@@ -166,28 +174,17 @@ impl Local {
         path.exists().then(|| path.to_string_lossy().into_owned())
     }
 
-    /// Follows from the token, so that it is found again after a restart.
-    fn socket_dir(&self, token: &str) -> PathBuf {
-        let mut hash = Sha256::new();
-        hash.update(self.settings.data_dir.as_os_str().as_encoded_bytes());
-        hash.update([0]);
-        hash.update(token);
-        let name = hex::encode(&hash.finalize()[..8]);
-        let near = self.settings.data_dir.join("sockets").join(&name);
-        if near.as_os_str().len() + SOCKET_NAME_BYTES <= SOCKET_PATH_BYTES {
-            near
-        } else {
-            self.settings.short_dir.join(format!("tr-{name}"))
-        }
+    fn has_ended(&self, token: &str) -> bool {
+        self.children().get(token).is_some_and(Option::is_some)
     }
 
-    fn has_ended(&self, token: &str) -> bool {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).contains_key(token)
+    fn children(&self) -> MutexGuard<'_, HashMap<String, Option<String>>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known of an end; the log is quoted when the agent ended by itself, and named when it was killed.
     fn why(&self, token: &str) -> String {
-        let how = self.ended.lock().unwrap_or_else(PoisonError::into_inner).get(token).cloned();
+        let how = self.children().get(token).cloned().flatten();
         let Some(log) = self.log(token) else {
             return how.map(|how| format!("its agent ended ({how})")).unwrap_or_default();
         };
@@ -197,11 +194,6 @@ impl Local {
             quoted if killed || quoted.is_empty() => format!("{how}; its log is {}", log.display()),
             quoted => format!("{how}; the end of {}: {quoted}", log.display()),
         }
-    }
-
-    fn log(&self, token: &str) -> Option<PathBuf> {
-        let machines = fs::read_dir(self.settings.data_dir.join("machines")).ok()?;
-        machines.flatten().map(|machine| machine.path().join(token).join("agent.log")).find(|log| log.exists())
     }
 }
 
@@ -214,6 +206,14 @@ impl Provider for Local {
             );
             return Err(Refusal { reason: "NoSuchGPU", message });
         }
+        let wanted = not_given(spec);
+        if !wanted.is_empty() {
+            let message = format!(
+                "a machine of a Local provider is a process of this computer, with its Python, its torch, its files and an empty environment: {} can not be given; leave it out, or ask another provider",
+                wanted.join(", ")
+            );
+            return Err(Refusal { reason: "NotOffered", message });
+        }
         if !self.settings.agent.is_file() {
             let message = format!(
                 "the agent's program {} is not there; install torch-remote-agent, or name it with --agent",
@@ -222,6 +222,10 @@ impl Provider for Local {
             return Err(Refusal { reason: "NoAgent", message });
         }
         Ok(())
+    }
+
+    fn made_from(&self, spec: &RemoteMachineSpec) -> Value {
+        json!([spec.gpu, spec.slots_per_gpu, spec.cpu])
     }
 
     fn find<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Sighting, Error>> {
@@ -237,19 +241,22 @@ impl Provider for Local {
             if self.look(&request.token)?.is_some() {
                 return Ok(());
             }
-            let refused = |error: io::Error| Error::Refused {
-                provider: "Local",
-                operation: "start an agent",
-                message: format!(
-                    "{}: {error}; look at {} and its permissions",
-                    self.settings.agent.display(),
-                    self.settings.data_dir.display()
-                ),
+            let refused = |message| Error::Refused { provider: "Local", operation: "start an agent", message };
+            // An instance of that token was made; a second one would be another.
+            if self.has_ended(&request.token) {
+                return Err(refused(self.why(&request.token)));
+            }
+            let not_started = |error: io::Error| {
+                let (agent, data_dir) = (self.settings.agent.display(), self.settings.data_dir.display());
+                refused(format!("{agent}: {error}; look at {data_dir} and its permissions"))
             };
-            self.start(request).map_err(refused)?;
+            self.start(request).map_err(not_started)?;
             // The kernel shows a command line a moment after the program has begun; an answer before it would let the next look say "absent".
             let deadline = tokio::time::Instant::now() + SEEN;
-            while self.look(&request.token)?.is_none() && !self.has_ended(&request.token) {
+            while self.look(&request.token)?.is_none() {
+                if self.has_ended(&request.token) {
+                    return Err(refused(self.why(&request.token)));
+                }
                 if tokio::time::Instant::now() >= deadline {
                     let source =
                         io::Error::new(io::ErrorKind::TimedOut, "it runs, and is not seen among the processes");
@@ -270,53 +277,35 @@ impl Provider for Local {
         })
     }
 
+    fn forget<'a>(&'a self, machine_uid: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move { self.drop_machine(machine_uid) })
+    }
+
     fn list(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
         Box::pin(async move { Ok(self.agents("list agents")?.into_iter().map(|found| found.token).collect()) })
     }
+}
+
+/// What the spec asks for that a process of this computer can not have.
+fn not_given(spec: &RemoteMachineSpec) -> Vec<&'static str> {
+    let asked = [
+        ("spec.image", spec.image.is_some()),
+        ("spec.env", !spec.env.is_empty()),
+        ("spec.secretRefs", !spec.secret_refs.is_empty()),
+        ("spec.volumes", !spec.volumes.is_empty()),
+        ("spec.regions", !spec.regions.is_empty()),
+        ("spec.memory", spec.memory.is_some()),
+    ];
+    asked.into_iter().filter(|(_, asked)| *asked).map(|(field, _)| field).collect()
 }
 
 fn unknown(operation: &'static str) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Unknown { provider: "Local", operation, source }
 }
 
-fn make_dir(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-/// A folder that only we may enter: where others may write, a name alone proves nothing.
-fn make_private(path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        make_dir(parent)?;
-    }
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let found = fs::symlink_metadata(path)?;
-    if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o077 != 0 {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!("{} is not a private folder of ours", path.display()),
-        ));
-    }
-    Ok(())
-}
-
 /// An executor's share of the processors a machine asks for; one at least.
 fn threads(cpu: &Quantity, slots: u32) -> u32 {
     u32::try_from(cpu.units() / u64::from(slots.max(1))).unwrap_or(u32::MAX).max(1)
-}
-
-fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
-    file.write_all(text)
-}
-
-fn last_lines(path: &Path) -> String {
-    let text = fs::read(path).unwrap_or_default();
-    let tail = String::from_utf8_lossy(&text[text.len().saturating_sub(QUOTED_BYTES)..]).into_owned();
-    let lines: Vec<&str> = tail.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(3)..].join(" | ")
 }
 
 #[cfg(test)]

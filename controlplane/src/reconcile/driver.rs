@@ -1,25 +1,27 @@
 //! The loop: which key is worked on when.
 //!
-//! A key that is woken while it is worked on is looked at once more after. A failing key waits longer each time, others are not held up.
+//! A key that is woken while it is worked on is looked at once more after. A failing key waits longer each time, others are not held up. Every reconcile ends:
+//! one that panics has failed, and one that is not done in time is dropped.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use torch_remote_plan::backoff;
 use tracing::Instrument;
 
-use super::{Again, Error, Reconcilers, Work};
+use super::{Again, Error, Reconcilers, Woken, Work};
 use crate::store::{Key, Resource, Retry, lease};
 
 /// Keys worked on at once.
 const CONCURRENCY: usize = 16;
 /// Shortest wait between two looks at one key: a key that always wants more must not starve others.
 const SHORTEST: Duration = Duration::from_millis(1);
+/// Longest reconcile: a few calls of a provider and a few statements, each with a deadline of its own. What hangs for all that would hold its key for ever.
+const LONGEST: Duration = Duration::from_secs(180);
 /// For the reconciles under way when told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -27,23 +29,26 @@ const DRAIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Driver {
     reconcilers: Reconcilers,
-    woken: mpsc::UnboundedReceiver<Work>,
+    woken: Woken,
     due: BTreeMap<(Instant, u64), Work>,
     times: HashMap<Work, (Instant, u64)>,
-    busy: HashSet<Work>,
+    running: JoinSet<Result<Again, Error>>,
+    /// What each task works on: a task that panicked can not say it.
+    busy: HashMap<Id, Work>,
     again: HashSet<Work>,
     failures: HashMap<Work, u32>,
     count: u64,
 }
 
 impl Driver {
-    pub(super) fn new(reconcilers: Reconcilers, woken: mpsc::UnboundedReceiver<Work>) -> Self {
+    pub(super) fn new(reconcilers: Reconcilers, woken: Woken) -> Self {
         Self {
             reconcilers,
             woken,
             due: BTreeMap::new(),
             times: HashMap::new(),
-            busy: HashSet::new(),
+            running: JoinSet::new(),
+            busy: HashMap::new(),
             again: HashSet::new(),
             failures: HashMap::new(),
             count: 0,
@@ -55,11 +60,10 @@ impl Driver {
         let mut changes = self.reconcilers.objects().changes();
         let mut scans = tokio::time::interval(self.reconcilers.timing().scan);
         scans.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut running: JoinSet<(Work, Result<Again, Error>)> = JoinSet::new();
         loop {
-            self.start_due(&mut running);
+            self.start_due();
             let next = self.due.keys().next().map(|(at, _)| *at);
-            let full = running.len() >= CONCURRENCY;
+            let full = self.running.len() >= CONCURRENCY;
             tokio::select! {
                 () = stop.cancelled() => break,
                 _ = scans.tick() => self.scan().await,
@@ -68,46 +72,55 @@ impl Driver {
                     Err(RecvError::Lagged(_)) => self.scan().await,
                     Err(RecvError::Closed) => break,
                 },
-                Some(work) = self.woken.recv() => self.at(work, Instant::now()),
-                Some(done) = running.join_next(), if !running.is_empty() => match done {
-                    Ok((work, result)) => self.finished(work, result),
-                    // Only our own bug; the key is looked at again at the next scan.
-                    Err(error) => tracing::error!(%error, "a reconcile panicked"),
-                },
+                woken = self.woken.recv() => {
+                    let now = Instant::now();
+                    woken.into_iter().for_each(|work| self.at(work, now));
+                }
+                Some(done) = self.running.join_next_with_id(), if !self.running.is_empty() => self.joined(done),
                 () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() && !full => {}
             }
         }
-        let drain = async { while running.join_next().await.is_some() {} };
+        let drain = async { while self.running.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, drain).await.is_err() {
-            running.shutdown().await;
+            self.running.shutdown().await;
         }
     }
 
-    fn start_due(&mut self, running: &mut JoinSet<(Work, Result<Again, Error>)>) {
+    fn start_due(&mut self) {
         let now = Instant::now();
-        while running.len() < CONCURRENCY {
+        while self.running.len() < CONCURRENCY {
             let Some(first) = self.due.first_entry().filter(|first| first.key().0 <= now) else { return };
             let work = first.remove();
             self.times.remove(&work);
-            if self.busy.contains(&work) {
+            if self.busy.values().any(|busy| *busy == work) {
                 self.again.insert(work);
                 continue;
             }
-            self.busy.insert(work.clone());
             let reconcilers = self.reconcilers.clone();
             let span = tracing::debug_span!("reconcile", work = ?work);
+            let key = work.clone();
             let task = async move {
                 let started = Instant::now();
-                let result = reconcilers.reconcile(&work).await;
+                let result = tokio::time::timeout(LONGEST, reconcilers.reconcile(&key)).await;
                 metrics::histogram!("torchremote_reconcile_duration_seconds").record(started.elapsed().as_secs_f64());
-                (work, result)
+                result.unwrap_or(Err(Error::TooLong(LONGEST)))
             };
-            running.spawn(task.instrument(span));
+            let task = self.running.spawn(task.instrument(span));
+            self.busy.insert(task.id(), work);
+        }
+    }
+
+    fn joined(&mut self, done: Result<(Id, Result<Again, Error>), JoinError>) {
+        let (id, result) = match done {
+            Ok(done) => done,
+            Err(error) => (error.id(), Err(Error::Panicked(error))),
+        };
+        if let Some(work) = self.busy.remove(&id) {
+            self.finished(work, result);
         }
     }
 
     fn finished(&mut self, work: Work, result: Result<Again, Error>) {
-        self.busy.remove(&work);
         let mut wait = match result {
             Ok(again) => {
                 self.failures.remove(&work);

@@ -20,6 +20,9 @@ use crate::store::{Key, Object, Preconditions, Resource, agent};
 /// While another replica has the machine.
 const ELSEWHERE: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// When an action's precondition was gone: another replica has the machine, and the claim says so at its next renewal.
+const OVERTAKEN: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// What one look has found, for applying.
 struct Look {
     key: Key,
@@ -38,22 +41,25 @@ pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error
     let Some(claim) = shared.claims.hold(uid).await? else { return Ok(Some(ELSEWHERE)) };
     let stored = rows::latest(shared.pool(), uid).await?;
     let (wished, accepted, prices) = provider_for(shared, &machine).await?;
+    let desired = Desired { prices, ..desired(&machine, wished.as_deref(), accepted) };
     let provider = match &stored {
         Some(stored) if stored.provider != machine.spec.provider && !gone(stored) => {
             named(shared, &stored.provider).await?
         }
         _ => wished,
     };
-    let desired = Desired { prices, ..desired(&machine, accepted) };
     let mut look = Look { key: key.clone(), object, machine, claim, stored, desired, provider };
     let observed = observe(shared, &mut look).await?;
     let now = shared.parts.objects.now().await?;
     let plan = machine::plan(&look.desired, &observed, now);
-    let more = plan.actions.iter().any(|action| !matches!(action, Action::Report(_)));
+    let mut next = until(plan.wake, now);
     for action in &plan.actions {
-        apply(shared, &look, action).await?;
+        let done = apply(shared, &look, action).await?;
+        if !matches!(action, Action::Report(_)) {
+            next = Some(if done { std::time::Duration::ZERO } else { OVERTAKEN });
+        }
     }
-    Ok(if more { Some(std::time::Duration::ZERO) } else { until(plan.wake, now) })
+    Ok(next)
 }
 
 fn gone(stored: &Stored) -> bool {
@@ -107,13 +113,13 @@ async fn named(shared: &Shared, name: &str) -> Result<Option<std::sync::Arc<dyn 
     Ok(shared.parts.providers.get(object.parse::<ProviderObject>()?.spec.provider_type))
 }
 
-fn desired(machine: &RemoteMachine, accepted: Result<(), Refusal>) -> Desired {
+fn desired(machine: &RemoteMachine, provider: Option<&dyn Provider>, accepted: Result<(), Refusal>) -> Desired {
     let spec = &machine.spec;
     Desired {
         generation: machine.metadata.generation(),
         deleting: machine.metadata.deleting(),
         suspend: spec.suspend,
-        launch: launch_hash(machine),
+        launch: launch_hash(machine, provider),
         accepted,
         timeout: Some(spec.timeout.get()),
         idle_timeout: Some(spec.idle_timeout.get()),
@@ -125,21 +131,9 @@ fn desired(machine: &RemoteMachine, accepted: Result<(), Refusal>) -> Desired {
     }
 }
 
-/// Of what an instance is made from; times, retries and who may use it can change under a running one.
-fn launch_hash(machine: &RemoteMachine) -> String {
-    let spec = &machine.spec;
-    let made_from = json!([
-        spec.provider,
-        spec.gpu,
-        spec.slots_per_gpu,
-        spec.image,
-        spec.env,
-        spec.secret_refs,
-        spec.volumes,
-        spec.regions,
-        spec.cpu,
-        spec.memory
-    ]);
+/// Of what its provider makes an instance from; times, retries and who may use it can change under a running one.
+fn launch_hash(machine: &RemoteMachine, provider: Option<&dyn Provider>) -> String {
+    let made_from = json!([machine.spec.provider, provider.map(|provider| provider.made_from(&machine.spec))]);
     hex::encode(&Sha256::digest(made_from.to_string())[..8])
 }
 
@@ -212,7 +206,8 @@ fn token(machine: Uuid, number: u32) -> String {
     format!("tr-{}-{number}", machine.simple())
 }
 
-async fn apply(shared: &Shared, look: &Look, action: &Action) -> Result<(), Error> {
+/// False when the action's precondition did not hold any more: then nothing was done.
+async fn apply(shared: &Shared, look: &Look, action: &Action) -> Result<bool, Error> {
     let (pool, claim, recorder) = (shared.pool(), look.claim, &shared.parts.recorder);
     match action {
         Action::AddFinalizer => {
@@ -225,43 +220,46 @@ async fn apply(shared: &Shared, look: &Look, action: &Action) -> Result<(), Erro
             let spec = &look.machine.spec;
             let gpus: Vec<i32> =
                 (0..spec.slots()).map(|slot| i32::try_from(slot / spec.slots_per_gpu.max(1)).unwrap_or(0)).collect();
-            rows::record_intent(pool, claim, New { intent, token: &token, provider: &spec.provider, gpus: &gpus })
-                .await?;
+            let new = New { intent, token: &token, provider: &spec.provider, gpus: &gpus };
+            let made = rows::record_intent(pool, claim, new).await?;
             wake_provider(shared, &spec.provider);
+            return Ok(made);
         }
-        Action::Create { number } => create(shared, look, *number).await?,
+        Action::Create { number } => return create(shared, look, *number).await,
         Action::RecordCreated { number, provider_id } => {
-            if rows::record_created(pool, claim, *number, provider_id).await? {
-                recorder.normal(
-                    &look.object,
-                    "Launched",
-                    format!("attempt {number}: the provider has started {provider_id}"),
-                );
+            if !rows::record_created(pool, claim, *number, provider_id).await? {
+                return Ok(false);
             }
+            let text = format!("attempt {number}: the provider has started {provider_id}");
+            recorder.normal(&look.object, "Launched", text);
         }
         Action::RecordReady { number } => {
-            if rows::record_ready(pool, claim, *number).await? {
-                recorder.normal(
-                    &look.object,
-                    "Ready",
-                    format!("attempt {number}: all slots are warm and can be leased"),
-                );
+            if !rows::record_ready(pool, claim, *number).await? {
+                return Ok(false);
             }
+            let text = format!("attempt {number}: all slots are warm and can be leased");
+            recorder.normal(&look.object, "Ready", text);
             shared.wake.wake(Work::Queue);
         }
         Action::BeginEnd { number, end, message } => {
-            if rows::begin_end(pool, claim, *number, (*end, message)).await? {
-                recorder.normal(&look.object, end.as_str(), format!("attempt {number} is to end: {message}"));
+            if !rows::begin_end(pool, claim, *number, (*end, message)).await? {
+                return Ok(false);
             }
+            recorder.normal(&look.object, end.as_str(), format!("attempt {number} is to end: {message}"));
         }
         Action::Terminate { number, force } => {
-            if let (Some(stored), Some(provider)) = (&look.stored, &look.provider) {
-                terminate(shared, &**provider, &stored.token, *force).await;
+            let (Some(stored), Some(provider)) = (&look.stored, &look.provider) else { return Ok(false) };
+            if !rows::record_asked(pool, claim, *number, "Ending").await? {
+                return Ok(false);
             }
+            terminate(shared, &**provider, &stored.token, *force).await;
             tracing::debug!(machine = %look.key, number, force, "asked the provider to end an instance");
         }
-        Action::RecordGone { number, end, message } => record_gone(shared, look, (*number, *end, message)).await?,
+        Action::RecordGone { number, end, message } => {
+            return record_gone(shared, look, (*number, *end, message)).await;
+        }
         Action::RemoveFinalizer => {
+            forget(shared, claim.machine).await;
             let mut write = shared.parts.objects.begin().await?;
             write.remove_finalizer(&look.key, MACHINE_FINALIZER).await?;
             write.commit().await?;
@@ -271,11 +269,14 @@ async fn apply(shared: &Shared, look: &Look, action: &Action) -> Result<(), Erro
         }
         Action::Report(status) => report(shared, look, status).await?,
     }
-    Ok(())
+    Ok(true)
 }
 
-async fn create(shared: &Shared, look: &Look, number: u32) -> Result<(), Error> {
-    let (Some(stored), Some(provider)) = (&look.stored, &look.provider) else { return Ok(()) };
+async fn create(shared: &Shared, look: &Look, number: u32) -> Result<bool, Error> {
+    let (Some(stored), Some(provider)) = (&look.stored, &look.provider) else { return Ok(false) };
+    if !rows::record_asked(shared.pool(), look.claim, number, "Intent").await? {
+        return Ok(false);
+    }
     let terms = AgentTerms {
         issuer: shared.parts.keys.issuer().to_owned(),
         jwks: shared.parts.keys.jwks(),
@@ -302,7 +303,7 @@ async fn create(shared: &Shared, look: &Look, number: u32) -> Result<(), Error> 
         }
         Err(_) => tracing::warn!(token = request.token, "no answer to a create in time"),
     }
-    Ok(())
+    Ok(true)
 }
 
 pub(super) async fn terminate(shared: &Shared, provider: &dyn Provider, token: &str, force: bool) {
@@ -319,19 +320,34 @@ pub(super) async fn terminate(shared: &Shared, provider: &dyn Provider, token: &
     }
 }
 
+/// Lets the providers drop what they kept of a machine that is gone, before it is forgotten here; its attempts may have had several.
+pub(super) async fn forget(shared: &Shared, machine: Uuid) {
+    let uid = machine.to_string();
+    for provider in shared.parts.providers.all() {
+        match tokio::time::timeout(shared.parts.timing.provider, provider.forget(&uid)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, uid, "what was kept of a machine stays");
+            }
+            Err(_) => tracing::warn!(uid, "what was kept of a machine may stay: no answer in time"),
+        }
+    }
+}
+
 /// Its count of machines has changed.
 fn wake_provider(shared: &Shared, name: &str) {
     shared.wake.wake(Work::Provider(Key::cluster(Resource::PROVIDERS, name)));
 }
 
-async fn record_gone(shared: &Shared, look: &Look, (number, end, message): (u32, End, &String)) -> Result<(), Error> {
+async fn record_gone(shared: &Shared, look: &Look, (number, end, message): (u32, End, &String)) -> Result<bool, Error> {
     let held = rows::held(shared.pool(), look.claim.machine).await?;
-    if rows::record_gone(shared.pool(), look.claim, number, (end, message)).await? {
-        let text = format!("attempt {number} is gone: {message}");
-        match end.is_failure() {
-            true => shared.parts.recorder.warning(&look.object, end.as_str(), text),
-            false => shared.parts.recorder.normal(&look.object, "Gone", text),
-        }
+    if !rows::record_gone(shared.pool(), look.claim, number, (end, message)).await? {
+        return Ok(false);
+    }
+    let text = format!("attempt {number} is gone: {message}");
+    match end.is_failure() {
+        true => shared.parts.recorder.warning(&look.object, end.as_str(), text),
+        false => shared.parts.recorder.normal(&look.object, "Gone", text),
     }
     if let Some(stored) = &look.stored {
         wake_provider(shared, &stored.provider);
@@ -341,7 +357,7 @@ async fn record_gone(shared: &Shared, look: &Look, (number, end, message): (u32,
         shared.wake.wake(Work::Lease(lease));
     }
     shared.wake.wake(Work::Queue);
-    Ok(())
+    Ok(true)
 }
 
 async fn report(shared: &Shared, look: &Look, status: &RemoteMachineStatus) -> Result<(), Error> {
@@ -365,6 +381,7 @@ async fn report(shared: &Shared, look: &Look, status: &RemoteMachineStatus) -> R
             "ProviderNotServed",
             "NoSuchGPU",
             "NoAgent",
+            "NotOffered",
         ];
         if worth.contains(&fact.reason.as_str()) {
             let launched = condition::find(&status.conditions, torch_remote_api::machine::LAUNCHED);

@@ -58,6 +58,7 @@ async fn end_machine(shared: &Shared, machine: Uuid) -> Result<bool, Error> {
     let why = "its object was removed by force";
     if matches!(sighting, Sighting::Absent { .. }) {
         rows::record_gone(shared.pool(), claim, number, (End::Deleted, why)).await?;
+        super::machine::forget(shared, machine).await;
         rows::forget(shared.pool(), claim).await?;
         shared.claims.forget(machine);
         shared.wake.wake(Work::Queue);

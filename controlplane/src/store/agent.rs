@@ -36,7 +36,7 @@ pub async fn sight(pool: &PgPool, claim: Claim, number: u32, expected_slots: u32
             torch: row.torch_version,
             warm: u32::try_from(row.warm).unwrap_or(0),
         },
-        Some(row) => machine::Agent::Silent { boot_id: row.boot_id, since: row.seen_at },
+        Some(row) => machine::Agent::Silent { boot_id: row.boot_id, since: row.seen_at, listening: claim.acquired_at },
     })
 }
 

@@ -15,6 +15,8 @@ use super::{Error, Key, Object, Objects, Preconditions, Resource};
 const QUEUE: usize = 1024;
 /// Events written in one transaction.
 const BATCH: usize = 32;
+/// For what is queued when told to stop: each event may wait for a database that is down.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How long an event stays after it last happened, in seconds.
 const LIFE_SECONDS: f64 = 3600.0;
 
@@ -96,8 +98,19 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Writes events, and removes old ones each minute, until told to stop; what is queued by then is still written.
+    /// Writes events, and removes old ones each minute, until told to stop; what is queued by then is still written, as far as a moment allows.
     pub async fn run(mut self, stop: CancellationToken) {
+        let late = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        };
+        tokio::select! {
+            () = self.write_all(&stop) => {}
+            () = late => tracing::warn!("the database does not take the last events; they are dropped"),
+        }
+    }
+
+    async fn write_all(&mut self, stop: &CancellationToken) {
         let mut sweeps = tokio::time::interval(Duration::from_secs(60));
         sweeps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH);
@@ -209,4 +222,26 @@ fn body(key: &Key, happening: &Happening, now: DateTime<Utc>) -> Value {
         "firstTimestamp": seconds(now), "lastTimestamp": seconds(now), "count": 1,
         "eventTime": null,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::pool;
+
+    #[tokio::test]
+    async fn the_writer_ends_soon_after_it_is_told_to_although_the_database_does_not_answer() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let port = silent.local_addr().expect("its address").port();
+        let nowhere = sqlx::postgres::PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(port);
+        let (recorder, writer) = Recorder::new(Objects::new(pool::options().connect_lazy_with(nowhere)), "test");
+        let object = Object { body: json!({"kind": "Thing", "metadata": {"name": "a", "uid": "u"}}) };
+        for place in 0..100 {
+            recorder.normal(&object, "Happened", format!("for the {place}th time"));
+        }
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let one = pool::ACQUIRE;
+        tokio::time::timeout(one, writer.run(stop)).await.expect("sooner than it gives up one of its events");
+    }
 }

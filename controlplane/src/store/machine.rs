@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
-use torch_remote_plan::machine::{Attempt, AttemptState, End, Intent};
+use torch_remote_plan::machine::{Asked, Attempt, AttemptState, End, Intent};
 use uuid::Uuid;
 
 use super::claim::Claim;
@@ -48,7 +48,7 @@ pub struct Held {
 pub async fn latest(pool: &PgPool, machine: Uuid) -> Result<Option<Stored>, Error> {
     let row = sqlx::query!(
         "select number, token, run, run_at, failures, generation, launch_hash, state, provider, provider_id, intended_at, ready_at, ending_at,
-                gone_at, end_reason, end_message
+                gone_at, end_reason, end_message, asks, case when asked_in = state then asked_at end as asked_at
          from machine_attempt where machine_uid = $1 order by number desc limit 1",
         machine
     );
@@ -72,6 +72,7 @@ pub async fn latest(pool: &PgPool, machine: Uuid) -> Result<Option<Stored>, Erro
         launch: row.launch_hash,
         intended_at: row.intended_at,
         ready_at: row.ready_at,
+        asked: row.asked_at.map(|last| Asked { times: unsigned(row.asks), last }),
         state,
     };
     Ok(Some(Stored { attempt, token: row.token, provider: row.provider }))
@@ -112,6 +113,26 @@ pub async fn record_intent(pool: &PgPool, claim: Claim, new: New<'_>) -> Result<
     }
     transaction.commit().await.map_err(Error::database("commit an attempt"))?;
     Ok(made)
+}
+
+/// The provider is about to be asked for what this state of the attempt wants of it: to make the instance (`Intent`), or to end it (`Ending`). False when the
+/// attempt is not in that state any more, or the claim is not ours: then it must not be asked.
+///
+/// # Errors
+/// The database failed.
+pub async fn record_asked(pool: &PgPool, claim: Claim, number: u32, state: &str) -> Result<bool, Error> {
+    let done = sqlx::query!(
+        "update machine_attempt set asks = case when asked_in = state then asks + 1 else 1 end, asked_in = state, asked_at = clock_now()
+         where machine_uid = $1 and number = $2 and state = $3 and exists (select from claim where machine_uid = $1 and number = $4)",
+        claim.machine,
+        signed(number),
+        state,
+        claim.number
+    );
+    done.execute(pool)
+        .await
+        .map_err(Error::database("record that a provider is asked"))
+        .map(|done| done.rows_affected() == 1)
 }
 
 /// The provider has it.

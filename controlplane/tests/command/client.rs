@@ -137,6 +137,26 @@ fn an_object_is_applied_changed_shown_and_deleted() {
 }
 
 #[test]
+fn a_document_of_a_namespace_to_come_is_judged_as_a_new_object_whatever_has_its_name_elsewhere() {
+    let dir = folder();
+    let up = Up::start(dir.path());
+    let lease = |namespace: &str, gpu: &str| {
+        format!(
+            "apiVersion: torchremote.dev/v1alpha1\nkind: DeviceLease\nmetadata: {{name: l, namespace: {namespace}}}\nspec: {{gpu: [{gpu}]}}\n"
+        )
+    };
+    let team = |document: &str| format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: team}}\n---\n{document}");
+    let said = up.with_input(&["apply", "-f", "-"], &lease("default", "{type: CPU}"));
+    assert_eq!(said.code, 0, "{}", said.err);
+    let said = up.with_input(&["apply", "-f", "-"], &team(&lease("team", "{type: A1000}")));
+    assert!(said.code != 0 && said.err.contains("spec.gpu"), "{}", said.err);
+    assert_eq!(up.torch_remote(&["get", "ns", "team", "--ignore-not-found"]).out, "", "nothing was written");
+    // What a lease asks for never changes; but this one is another.
+    let said = up.with_input(&["apply", "-f", "-"], &team(&lease("team", "{type: T4}")));
+    assert_eq!(said.out, "namespace/team created\ndevicelease.torchremote.dev/l created\n", "{}", said.err);
+}
+
+#[test]
 fn a_wait_for_what_cannot_come_ends_at_once_and_one_without_end_in_time() {
     let dir = folder();
     let up = Up::start_with(dir.path(), |up| {

@@ -74,6 +74,23 @@ fn two_replicas_share_objects_keys_and_authority() {
 }
 
 #[test]
+fn a_replica_whose_database_is_gone_still_ends_when_told_to() {
+    let dir = folder();
+    let settings = Settings { dir: dir.path().join("postgres"), volatile: true, ..Settings::default() };
+    let postgres = Postgres::start(&settings).unwrap();
+    let socket = dir.path().join("postgres/socket");
+    let database = format!("postgres://torch_remote@localhost/postgres?host={}", socket.display());
+    torch_remote::auth::Sealer::open_or_make(&dir.path().join("key")).unwrap();
+    let replica = Replica::start(dir.path(), &database, "a");
+    let said = replica.client(dir.path(), &["apply", "-f", "manifests/examples/local-cpu.yaml"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    postgres.stop().unwrap();
+    let asked = std::time::Instant::now();
+    replica.end();
+    assert!(asked.elapsed() < std::time::Duration::from_secs(30), "it took {:?}", asked.elapsed());
+}
+
+#[test]
 fn what_serve_cannot_do_without_is_named() {
     let dir = folder();
     let serve = |arguments: &[&str]| {
@@ -92,4 +109,21 @@ fn what_serve_cannot_do_without_is_named() {
     assert!(said.err.contains("error: DatabaseUnreachable: "), "{}", said.err);
     let said = serve(&["--key-file", key]);
     assert!(said.err.contains("--database-url"), "{}", said.err);
+}
+
+#[test]
+fn a_signal_while_the_database_does_not_answer_ends_serve_without_waiting_for_it() {
+    let dir = folder();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let database = format!("postgres://torch_remote@{}/x?sslmode=disable", silent.local_addr().unwrap());
+    let key = dir.path().join("key");
+    torch_remote::auth::Sealer::open_or_make(&key).unwrap();
+    let mut serve = command(PROGRAM, dir.path());
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--database-url", &database]).arg("--key-file").arg(&key);
+    let mut child = serve.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let _connection = silent.accept().unwrap();
+    let asked = std::time::Instant::now();
+    kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(asked.elapsed() < torch_remote::store::pool::ACQUIRE / 2, "it took {:?}", asked.elapsed());
 }

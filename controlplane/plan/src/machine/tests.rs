@@ -41,7 +41,16 @@ struct World {
     /// Agents that have come up, by attempt.
     warm: bool,
     can_look: bool,
+    /// Creates and terminations do what they should; else they are lost.
+    obeys: bool,
+    /// Instances end as soon as they are made, and the provider says so.
+    dies_at_start: bool,
+    ended: Vec<u32>,
     heard: bool,
+    /// Heard once, and no more since then.
+    silent: Option<i64>,
+    /// Calls of create and of terminate: attempt, when.
+    asked: Vec<(u32, i64)>,
     leases: Vec<String>,
     wanted: bool,
     status: RemoteMachineStatus,
@@ -58,7 +67,12 @@ impl World {
             created: vec![],
             warm: true,
             can_look: true,
+            obeys: true,
+            dies_at_start: false,
+            ended: vec![],
             heard: true,
+            silent: None,
+            asked: vec![],
             leases: vec![],
             wanted: false,
             status: RemoteMachineStatus::default(),
@@ -71,11 +85,19 @@ impl World {
         let instance = match self.can_look {
             false => Observed::Unknown,
             true if runs => Observed::Known(Instance::Running { provider_id: format!("i-{number}") }),
+            true if self.ended.contains(&number) => {
+                Observed::Known(Instance::Absent { why: "exit status: 1".to_owned() })
+            }
             true => Observed::Known(Instance::Absent { why: String::new() }),
         };
         let agent = match (self.heard, runs) {
             (false, _) => Agent::Unknown,
             (true, false) => Agent::Unheard { since: at(0) },
+            (true, true) if self.silent.is_some() => Agent::Silent {
+                boot_id: format!("b-{number}"),
+                since: at(self.silent.unwrap_or_default()),
+                listening: at(0),
+            },
             (true, true) => Agent::Heard {
                 boot_id: format!("b-{number}"),
                 version: "1".to_owned(),
@@ -98,6 +120,14 @@ impl World {
 
     fn plan(&self, desired: &Desired) -> Plan {
         plan(desired, &self.observe(), at(self.now))
+    }
+
+    fn ask(&mut self, number: u32) {
+        let now = self.now;
+        self.asked.push((number, now));
+        if let Some(attempt) = self.attempt_mut(number) {
+            attempt.asked = Some(Asked { times: attempt.asked.map_or(0, |asked| asked.times) + 1, last: at(now) });
+        }
     }
 
     fn attempt_mut(&mut self, number: u32) -> Option<&mut Attempt> {
@@ -125,20 +155,22 @@ impl World {
                         launch: intent.launch.clone(),
                         intended_at: now,
                         ready_at: None,
+                        asked: None,
                         state: AttemptState::Intent,
                     });
                 }
             }
             Action::Create { number } => {
-                if !self.running.contains(number) {
-                    self.running.push(*number);
+                self.ask(*number);
+                if self.obeys && !self.running.contains(number) && !self.ended.contains(number) {
                     self.created.push(*number);
+                    if self.dies_at_start { &mut self.ended } else { &mut self.running }.push(*number);
                 }
             }
             Action::RecordCreated { number, provider_id } => {
                 let state = AttemptState::Created { provider_id: provider_id.clone() };
                 if let Some(attempt) = self.attempt_mut(*number) {
-                    attempt.state = state;
+                    (attempt.state, attempt.asked) = (state, None);
                 }
             }
             Action::RecordReady { number } => {
@@ -149,10 +181,15 @@ impl World {
             Action::BeginEnd { number, end, message } => {
                 let state = AttemptState::Ending { since: now, end: *end, message: message.clone() };
                 if let Some(attempt) = self.attempt_mut(*number) {
-                    attempt.state = state;
+                    (attempt.state, attempt.asked) = (state, None);
                 }
             }
-            Action::Terminate { number, .. } => self.running.retain(|running| running != number),
+            Action::Terminate { number, .. } => {
+                self.ask(*number);
+                if self.obeys {
+                    self.running.retain(|running| running != number);
+                }
+            }
             Action::RecordGone { number, end, message } => {
                 let state = AttemptState::Gone { at: now, end: *end, message: message.clone() };
                 if let Some(attempt) = self.attempt_mut(*number) {
@@ -239,6 +276,93 @@ fn a_lost_instance_is_replaced_after_back_off_and_not_past_the_limit() {
     assert_eq!(world.truth("Ready").0, Truth::True, "a new spec starts anew");
 }
 
+/// Lives through so many seconds, looking at each.
+fn pass(world: &mut World, desired: &Desired, seconds: i64) {
+    for _ in 0..seconds {
+        world.now += 1;
+        world.settle(desired);
+    }
+}
+
+#[test]
+fn a_provider_that_makes_nothing_is_asked_again_after_growing_waits_and_the_attempt_is_given_up_in_time() {
+    let desired = desired();
+    let mut world = World::new();
+    world.obeys = false;
+    world.settle(&desired);
+    pass(&mut world, &desired, 59);
+    let asked: Vec<i64> = world.asked.iter().map(|(_, when)| *when).collect();
+    assert_eq!(asked, [0, 1, 3, 7, 15, 31], "jitter is in the middle of its range");
+    assert_eq!(world.truth("Launched"), (Truth::False, "Launching".to_owned()));
+    pass(&mut world, &desired, 1);
+    let AttemptState::Gone { end, message, .. } = &world.attempt.as_ref().expect("one").state else { panic!() };
+    assert_eq!(*end, End::StartupTimeout);
+    assert!(message.contains("was asked 6 times"), "{message}");
+    world.obeys = true;
+    pass(&mut world, &desired, 2);
+    assert_eq!((world.created.clone(), world.truth("Ready").0), (vec![2], Truth::True));
+}
+
+#[test]
+fn an_instance_that_ends_at_its_start_is_a_failure_and_its_attempt_is_not_made_again() {
+    let desired = desired();
+    let mut world = World::new();
+    world.dies_at_start = true;
+    world.settle(&desired);
+    assert_eq!(world.truth("Launched"), (Truth::False, "BackOff".to_owned()));
+    pass(&mut world, &desired, 600);
+    assert_eq!(world.asked, [(1, 0), (2, 1), (3, 3), (4, 7)], "each once, after a wait that doubles");
+    assert_eq!(world.truth("Launched").1, "RetriesExhausted");
+}
+
+#[test]
+fn an_end_that_the_provider_ignores_is_asked_for_after_growing_waits_and_by_force_on_time() {
+    let desired = desired();
+    let mut world = World::new();
+    world.settle(&desired);
+    world.asked.clear();
+    world.obeys = false;
+    let deleting = Desired { deleting: true, ..desired };
+    let mut forced = vec![];
+    for second in 0..58 {
+        world.now = second;
+        while let Some(action) = world.plan(&deleting).actions.first().cloned() {
+            if matches!(action, Action::Terminate { force: true, .. }) {
+                forced.push(second);
+            }
+            world.apply(&action);
+        }
+    }
+    let asked: Vec<i64> = world.asked.iter().map(|(_, when)| *when).collect();
+    assert_eq!(asked, [0, 1, 3, 7, 10, 26], "the grace of 10 s is no longer for the waits before it");
+    assert_eq!(forced, [10, 26]);
+    let wake = world.plan(&deleting).wake.expect("it is asked for again");
+    assert_eq!(wake, at(58));
+}
+
+#[test]
+fn an_agent_that_fell_silent_before_it_was_ready_is_given_up_and_one_that_was_ready_is_not() {
+    let desired = desired();
+    let mut world = World::new();
+    world.warm = false;
+    world.settle(&desired);
+    world.now = 10;
+    world.silent = Some(10);
+    world.settle(&desired);
+    world.now = 69;
+    assert_eq!(world.settle(&desired), 0);
+    assert_eq!(world.plan(&desired).wake, Some(at(70)));
+    world.now = 70;
+    world.settle(&desired);
+    assert_eq!(world.truth("Launched").1, "BackOff");
+    let mut world = World::new();
+    world.settle(&desired);
+    world.silent = Some(0);
+    world.now = 299;
+    world.settle(&desired);
+    assert_eq!((world.running.clone(), world.truth("Ready").1), (vec![1], "AgentSilent".to_owned()));
+}
+
 #[test]
 fn an_agent_that_never_answers_is_ended_only_if_somebody_listened() {
     let desired = desired();
@@ -319,6 +443,9 @@ fn a_machine_is_deleted_when_its_provider_says_so_and_not_before() {
 enum Event {
     Pass(i64),
     Dies,
+    Obeys(bool),
+    DiesAtStart(bool),
+    Silent(bool),
     CanLook(bool),
     Heard(bool),
     Warm(bool),
@@ -335,6 +462,9 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     let event = prop_oneof![
         (0..500_i64).prop_map(Event::Pass),
         Just(Event::Dies),
+        any::<bool>().prop_map(Event::Obeys),
+        any::<bool>().prop_map(Event::DiesAtStart),
+        any::<bool>().prop_map(Event::Silent),
         any::<bool>().prop_map(Event::CanLook),
         any::<bool>().prop_map(Event::Heard),
         any::<bool>().prop_map(Event::Warm),
@@ -361,6 +491,9 @@ proptest! {
             match event {
                 Event::Pass(seconds) => world.now += seconds,
                 Event::Dies => world.running.clear(),
+                Event::Obeys(yes) => world.obeys = yes,
+                Event::DiesAtStart(yes) => world.dies_at_start = yes,
+                Event::Silent(yes) => world.silent = yes.then_some(world.now),
                 Event::CanLook(yes) => world.can_look = yes,
                 Event::Heard(yes) => world.heard = yes,
                 Event::Warm(yes) => world.warm = yes,
@@ -388,6 +521,12 @@ proptest! {
                         if *action == Action::RemoveFinalizer {
                             prop_assert!(world.running.is_empty(), "let go of what runs: {:?}", world.running);
                         }
+                        if matches!(action, Action::Create { .. } | Action::Terminate { .. }) {
+                            let forced = matches!(action, Action::Terminate { force: true, .. });
+                            let asked = world.attempt.as_ref().and_then(|attempt| attempt.asked);
+                            let waited = asked.is_none_or(|asked| at(world.now) >= asked.last + ASK_AGAIN.0);
+                            prop_assert!(waited || forced, "asked again at once: {:?}", action);
+                        }
                         world.apply(action);
                         world.apply(action);
                     }
@@ -400,7 +539,15 @@ proptest! {
         world.can_look = true;
         world.heard = true;
         world.warm = true;
+        world.obeys = true;
+        world.dies_at_start = false;
+        world.silent = None;
         world.settle(&wish);
+        if world.attempt.as_ref().is_some_and(|attempt| attempt.asked.is_some()) {
+            // What the provider did not do is asked of it again, in a minute at the latest.
+            world.now += 61;
+            world.settle(&wish);
+        }
         prop_assert_eq!(world.plan(&wish).actions, vec![], "fixpoint");
         for _ in 0..20 {
             let Some(wake) = world.plan(&wish).wake.filter(|_| world.object) else { break };

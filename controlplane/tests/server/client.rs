@@ -1,0 +1,121 @@
+//! `torch-remote` against a server whose answers the test chooses.
+
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::harness::Api;
+
+/// When watches were asked for.
+type Asked = Arc<Mutex<Vec<Instant>>>;
+
+/// The API, but that each watch is answered by `answer` as long as it has one for its number.
+async fn answering(answer: fn(usize) -> Option<Response>) -> (Api, Asked) {
+    let (mut api, asked) = (Api::start().await, Asked::default());
+    let counted = asked.clone();
+    let layer = from_fn(move |request: Request, next: Next| {
+        let counted = counted.clone();
+        async move {
+            if !request.uri().query().unwrap_or_default().contains("watch=true") {
+                return next.run(request).await;
+            }
+            let number = {
+                let mut counted = counted.lock().unwrap();
+                counted.push(Instant::now());
+                counted.len()
+            };
+            match answer(number) {
+                Some(response) => response,
+                None => next.run(request).await,
+            }
+        }
+    });
+    api.router = api.router.clone().layer(layer);
+    (api, asked)
+}
+
+/// `torch-remote get ns -w`, ended with the value.
+struct Watch {
+    _child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Watch {
+    async fn start(api: &Api) -> Self {
+        let config = api.serve().await;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_torch-remote"));
+        command.env_clear().env("HOME", api.folder.path()).env("KUBECONFIG", config).args(["get", "ns", "-w"]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { _child: child, lines }
+    }
+
+    /// The lines up to the one that begins so, which is left out.
+    async fn until(&mut self, start: &str) -> Vec<String> {
+        let mut seen = Vec::new();
+        let read = async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                if line.starts_with(start) {
+                    return true;
+                }
+                seen.push(line);
+            }
+            false
+        };
+        let found = tokio::time::timeout(Duration::from_secs(60), read).await;
+        assert!(matches!(found, Ok(true)), "no line begins with {start}: {seen:?}");
+        seen
+    }
+}
+
+fn expired() -> serde_json::Value {
+    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410, "message": "too old"})
+}
+
+async fn starts_over(answer: fn(usize) -> Option<Response>) {
+    let (api, asked) = answering(answer).await;
+    let mut watch = Watch::start(&api).await;
+    watch.until("kube-system").await;
+    let again = watch.until("kube-system").await;
+    assert!(again.iter().any(|line| line.starts_with("default")), "the state as it is now: {again:?}");
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "later"}});
+    assert_eq!(api.send("POST", "/api/v1/namespaces", namespace).await.0, StatusCode::CREATED);
+    watch.until("later").await;
+    assert_eq!(asked.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_watch_whose_history_is_forgotten_starts_over_and_goes_on() {
+    starts_over(|number| {
+        let event = json!({"type": "ERROR", "object": expired()});
+        (number == 1).then(|| Body::from(format!("{event}\n")).into_response())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_watch_that_is_refused_because_its_history_is_forgotten_starts_over_and_goes_on() {
+    starts_over(|number| (number == 1).then(|| (StatusCode::GONE, expired().to_string()).into_response())).await;
+}
+
+#[tokio::test]
+async fn a_watch_that_is_closed_at_once_is_opened_again_after_a_pause() {
+    let (api, asked) = answering(|number| (number <= 3).then(|| Body::empty().into_response())).await;
+    let mut watch = Watch::start(&api).await;
+    watch.until("kube-system").await;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "meanwhile"}});
+    assert_eq!(api.send("POST", "/api/v1/namespaces", namespace).await.0, StatusCode::CREATED);
+    watch.until("meanwhile").await;
+    let asked = asked.lock().unwrap().clone();
+    let shortest = asked.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
+    assert!(asked.len() == 4 && shortest >= Duration::from_millis(400), "{asked:?}");
+}

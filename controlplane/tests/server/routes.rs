@@ -1,0 +1,129 @@
+//! Who may ask what: access, discovery, and the routes that are open to anyone.
+
+use crate::harness::{Api, Nothing};
+use crate::sample::MACHINES;
+use axum::body::Body;
+use http::StatusCode;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use torch_remote::apiserver::routes::{Access, routes};
+use torch_remote::apiserver::{Parts, Server};
+use torch_remote::store::log::Tail;
+
+#[tokio::test]
+async fn every_route_but_the_public_ones_refuses_a_call_without_a_token() {
+    let api = Api::start().await;
+    let tail = Tail::start(api.objects.clone()).await.unwrap();
+    let parts = Parts {
+        objects: api.objects.clone(),
+        cache: tail.cache(),
+        keys: api.keys.clone(),
+        virtual_kinds: HashMap::from([("devices", Arc::new(Nothing(api.objects.clone())) as _)]),
+        metrics: None,
+        stop: api.stop.clone(),
+    };
+    let table = routes(&Server::new(parts));
+    assert!(table.len() > 30, "{}", table.len());
+    let expired = api.keys.api_token("ana", &[], -10).unwrap();
+    let other = api.keys.sign("lease+jwt", &api.keys.registered("ana", "torch-remote-api", 60)).unwrap();
+    let mut public = Vec::new();
+    for route in &table {
+        let uri = route.path.replace("{namespace}", "default").replace("{name}", "x");
+        if route.access == Access::Public {
+            public.push(route.path.as_str());
+            continue;
+        }
+        for method in route.methods.iter().copied().chain(["OPTIONS"]) {
+            for authorization in
+                ["", "Bearer", "Bearer x", "Basic YTpi", &format!("Bearer {expired}"), &format!("Bearer {other}")]
+            {
+                let headers = [("authorization", authorization)];
+                let headers = if authorization.is_empty() { &[][..] } else { &headers[..] };
+                let response = api.raw(method, &uri, headers, Body::empty()).await;
+                assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {uri} {authorization}");
+                assert!(response.headers().contains_key("www-authenticate"));
+                let body: Value =
+                    serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
+                assert_eq!(
+                    (&body["kind"], &body["reason"], &body["code"]),
+                    (&json!("Status"), &json!("Unauthorized"), &json!(401))
+                );
+            }
+        }
+    }
+    public.sort_unstable();
+    let health = [
+        "/.well-known/openid-configuration",
+        "/healthz",
+        "/livez",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+        "/version/",
+    ];
+    assert_eq!(public, health);
+    let unknown = api.raw("GET", "/no/such/path", &[], Body::empty()).await;
+    assert_eq!(unknown.status(), StatusCode::UNAUTHORIZED, "what exists is not told to strangers");
+}
+
+#[tokio::test]
+async fn public_routes_answer_anyone() {
+    let api = Api::start().await;
+    for (uri, says) in [
+        ("/livez", "ok"),
+        ("/readyz", "ok"),
+        ("/readyz?verbose", "[+]database ok"),
+        ("/version", "\"minor\":\"32\""),
+        ("/openid/v1/jwks", "\"crv\":\"Ed25519\""),
+    ] {
+        let response = api.raw("GET", uri, &[], Body::empty()).await;
+        assert_eq!(response.status(), StatusCode::OK, "{uri}");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&body).contains(says), "{uri}: {body:?}");
+    }
+}
+
+#[tokio::test]
+async fn discovery_has_etags_and_speaks_to_old_and_new_clients() {
+    let api = Api::start().await;
+    for uri in [
+        "/api",
+        "/apis",
+        "/api/v1",
+        "/apis/torchremote.dev/v1alpha1",
+        "/openapi/v3",
+        "/openapi/v3/apis/torchremote.dev/v1alpha1",
+    ] {
+        let (code, headers, _) = api.ask("GET", uri, &[], "").await;
+        assert_eq!(code, StatusCode::OK, "{uri}");
+        let etag = headers["etag"].to_str().unwrap().to_owned();
+        let (code, _, body) = api.ask("GET", uri, &[("if-none-match", &etag)], "").await;
+        assert_eq!((code, body), (StatusCode::NOT_MODIFIED, json!("")), "{uri}");
+    }
+    let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    let (_, headers, body) =
+        api.ask("GET", "/apis", &[("accept", &format!("{aggregated},application/json"))], "").await;
+    assert_eq!(
+        (headers["content-type"].to_str().unwrap(), &body["kind"]),
+        (aggregated, &json!("APIGroupDiscoveryList"))
+    );
+    let response =
+        api.raw("GET", "/openapi/v2", &[("authorization", &format!("Bearer {}", api.token))], Body::empty()).await;
+    assert_eq!(&response.into_body().collect().await.unwrap().to_bytes()[..], [0x0a, 0x03, 0x32, 0x2e, 0x30]);
+}
+
+#[tokio::test]
+async fn nobody_acts_as_another() {
+    let api = Api::start().await;
+    for (header, value, resource) in
+        [("impersonate-user", "bob", "users"), ("impersonate-group", "system:masters", "groups")]
+    {
+        let (code, _, status) = api.ask("GET", MACHINES, &[(header, value)], "").await;
+        assert_eq!(code, StatusCode::FORBIDDEN);
+        let words =
+            format!("{resource} \"{value}\" is forbidden: User \"admin\" cannot impersonate resource \"{resource}\"");
+        assert!(status["message"].as_str().unwrap().starts_with(&words), "{status}");
+    }
+}
