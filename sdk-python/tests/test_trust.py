@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from torch_remote import _C, _leases
+from torch_remote import _C, _acquisition, _leases
 
 
 class Relay:
@@ -145,11 +145,11 @@ def test_a_lease_is_reached_by_its_unix_socket_here_and_by_its_pinned_port_elsew
     try:
         token = agent.bind("elsewhere")
         near, far = agent.bound_endpoints()
-        assert _leases._reachable([near, far]) == [near]
+        assert _acquisition.reachable([near, far]) == [near]
         gone = {**near, "address": near["address"] + ".elsewhere"}
-        assert _leases._reachable([gone, far]) == [far]
-        assert _leases._reachable([gone]) == [gone], "the core says why it cannot be reached"
-        index = _C.open_session(_leases._reachable([gone, far]), token, False, "elsewhere", "test/elsewhere")
+        assert _acquisition.reachable([gone, far]) == [far]
+        assert _acquisition.reachable([gone]) == [gone], "the core says why it cannot be reached"
+        index = _C.open_session(_acquisition.reachable([gone, far]), token, False, "elsewhere", "test/elsewhere")
         large = torch.arange(1_000_000)
         assert torch.equal((large.to(f"remote:{index}") + 1).cpu(), large + 1)
         _C.close_session(index, True)
