@@ -168,10 +168,36 @@ def test_a_lease_that_waits_longer_than_it_may_is_a_lease_timeout_and_leaves_not
     stack.run("kubectl", "delete", "remotemachine", "narrow", "--wait=false")
 
 
-@pytest.mark.parametrize("use", ["torch.ones(3).to('remote')", "torch_remote.lease() and torch.ones(3).remote()"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        "torch.ones(3).to('remote')",
+        "torch_remote.lease() and torch.ones(3).remote()",
+        "torch.remote.set_device(0) or torch.ones(3, device='remote')",
+    ],
+)
 def test_the_variable_names_the_gpus_that_the_first_use_leases(stack: Stack, use: str) -> None:
     client = stack.client(f"x = {use}\nprint(x.sum().item(), x.device)", TORCH_REMOTE_GPU="T4 , CPU,")
     assert client.finish().splitlines()[-1] == "3.0 remote:0"
+
+
+def test_an_agent_with_another_torch_is_named_when_the_session_opens(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.12.1")
+    with pytest.raises(errors.TorchVersionMismatch, match=r"2\.12\.1") as caught:
+        held("mismatched")
+    assert "2.13" in str(caught.value)
+    eventually(lambda: stack.get("devicelease", "mismatched") is None, 30, "the lease is given up")
+
+
+def test_what_is_counted_where_operators_are_issued_is_of_the_process(first: Lease, second: Lease) -> None:
+    before = first.stats(), second.stats()
+    torch.ones(5, 7, device=first.device).sum().item()
+    after = first.stats(), second.stats()
+    assert after[0]["ops"] > before[0]["ops"]
+    assert after[1]["ops"] == before[1]["ops"]
+    assert after[0]["reads"] == after[1]["reads"] == before[1]["reads"] + 1
 
 
 def test_the_variable_for_launch_blocking_shows_a_failure_at_its_line(stack: Stack) -> None:

@@ -47,7 +47,16 @@ def set_device(device: Device) -> None:
     Raises:
         NoLease, RemoteLost: no lease stands behind it, or none any more.
     """
-    _C.set_device(index_of(device))
+    _set(index_of(device))
+
+
+def _set(index: int) -> int:
+    """Makes it this thread's device, and leases what TORCH_REMOTE_GPU names where no lease was ever behind it; returns what was set before."""
+    if _C.device_state(index)[1] == "NoLease":
+        from .._leases import ensure_lease
+
+        ensure_lease()
+    return _C.set_device(index)
 
 
 def index_of(device: Device) -> int:
@@ -75,7 +84,7 @@ class device:
 
     def __enter__(self) -> None:
         if self.idx >= 0:
-            self.prev_idx = _C.set_device(self.idx)
+            self.prev_idx = _set(self.idx)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
