@@ -104,7 +104,8 @@ impl ChunkReader {
                 0x1a => {
                     let length = usize::try_from(value).map_err(|_| Unreadable::Fields)?;
                     let before = fields.len() - rest.len();
-                    let tail = message.checked_sub(before + length).ok_or(Unreadable::Fields)?;
+                    let end = before.checked_add(length).ok_or(Unreadable::Fields)?;
+                    let tail = message.checked_sub(end).ok_or(Unreadable::Fields)?;
                     self.head.clear();
                     (self.data, self.skip) = if length > 0 { (Some((offset, length, tail)), 0) } else { (None, tail) };
                     return Ok(());

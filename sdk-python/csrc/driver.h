@@ -35,7 +35,7 @@ tr_error tr_last_error(void);
 int32_t tr_device_count(void);                 // leases held (ended ones not counted)
 tr_status tr_device_check(int32_t device);     // TR_OK, or NoLease / RemoteLost with the reason
 // What computes behind the device (Welcome.device). Part of what a signature is: some outputs' metadata differ between PyTorch's CPU and
-// CUDA kernels, and so does the choice of attention kernel. No lock; TR_KIND_NONE without a lease.
+// CUDA kernels, and so does the choice of attention kernel. No lock; TR_KIND_NONE where no session is open.
 enum { TR_KIND_NONE = -1, TR_KIND_CPU = 0, TR_KIND_CUDA = 1 };
 int32_t tr_device_kind(int32_t device);
 // Whether storage `id` belongs to the session now behind `device` (else its use is RemoteLost). No lock.
@@ -151,15 +151,16 @@ tr_status tr_write(int32_t device, const tr_view* destination, const void* data,
 tr_status tr_read(int32_t device, const tr_view* source, void* data, uint64_t bytes);      // BLOCKING
 tr_status tr_synchronize(int32_t device);      // BLOCKING; raises the first failure not raised yet
 
-// ---- events: a mark is a place in the stream
-uint64_t tr_mark(int32_t device);              // 0 = no session
-tr_status tr_mark_done(int32_t device, uint64_t mark, uint64_t* executor_ns);   // TR_OK or TR_PENDING
-tr_status tr_mark_wait(int32_t device, uint64_t mark, uint64_t* executor_ns);   // BLOCKING
+// ---- events: a mark is a place in the stream of one session, whose serial number goes with it
+uint64_t tr_mark(int32_t device, uint64_t* serial);   // 0 = no session
+// *executor_ns is the executor's clock at the mark, 0 where that is forgotten. RemoteLost when another session stands behind the device.
+tr_status tr_mark_done(int32_t device, uint64_t serial, uint64_t mark, uint64_t* executor_ns);   // TR_OK or TR_PENDING
+tr_status tr_mark_wait(int32_t device, uint64_t serial, uint64_t mark, uint64_t* executor_ns);   // BLOCKING
 
 // ---- implemented in C++, called from Rust (src/lib.rs). `PyObject*` results are new references; NULL = Python error set.
 int trd_register(void);                        // once, at import: everything PyTorch needs to know; -1 = Python error set
 int32_t trd_current_device(void);
-int trd_set_device(int32_t device);
+int32_t trd_exchange_device(int32_t device);   // this thread's device becomes `device`, -1 = none set; answers what it was
 void* trd_default_generator(int32_t device);   // PyObject*
 // Names the storage of `tensor` (PyObject*, borrowed, a torch.Tensor) with tr_label. -1 = Python error set.
 int trd_label(void* tensor, const char* name);

@@ -3,27 +3,23 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
-use torch_remote_proto::client::{Ending, Held, Settings};
 
-use crate::connect::Endpoint;
-use crate::devices::{self, Opening};
+use crate::devices;
 use crate::failure::{self, Failure};
 use crate::session::{Order, Session};
 use crate::{driver, notice, raw, runtime};
 
-/// An executor that accepts but does not say Welcome is given up after this long.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
-/// Unless the lease says otherwise.
-const RECONNECT_WINDOW: Duration = Duration::from_secs(1800);
+mod opened;
+
+pub(crate) use opened::Opened;
 
 /// Adds everything to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Opened>()?;
     for function in [
         wrap_pyfunction!(register_device, module)?,
         wrap_pyfunction!(open_session, module)?,
@@ -38,10 +34,11 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wrap_pyfunction!(device_count, module)?,
         wrap_pyfunction!(current_device, module)?,
         wrap_pyfunction!(set_device, module)?,
+        wrap_pyfunction!(restore_device, module)?,
+        wrap_pyfunction!(leased_devices, module)?,
         wrap_pyfunction!(default_generator, module)?,
         wrap_pyfunction!(synchronize, module)?,
         wrap_pyfunction!(set_launch_blocking, module)?,
-        wrap_pyfunction!(lose, module)?,
         wrap_pyfunction!(cut, module)?,
         wrap_pyfunction!(time_calls, module)?,
         wrap_pyfunction!(forked, module)?,
@@ -67,7 +64,8 @@ fn register_device(py: Python<'_>, remote_lost: Py<PyAny>, no_lease: Py<PyAny>) 
     Ok(())
 }
 
-/// Opens (or, `attach`, takes over) a lease's session with one executor; returns the device's index. BLOCKING.
+/// Opens a session as [`Opened`] does, for code that knows devices by their index alone; returns the index. BLOCKING.
+#[expect(clippy::too_many_arguments, reason = "keywords of a Python call")]
 #[pyfunction]
 #[pyo3(signature = (endpoints, token, attach, uid, lease, *, reconnect_window=None, open_timeout=None))]
 fn open_session(
@@ -80,94 +78,30 @@ fn open_session(
     reconnect_window: Option<f64>,
     open_timeout: Option<f64>,
 ) -> PyResult<i32> {
-    let endpoints = endpoints.iter().map(endpoint).collect::<PyResult<Vec<_>>>()?;
-    if endpoints.is_empty() {
-        return Err(PyValueError::new_err(format!("lease {lease} ({uid}) names no endpoint: wait until it is Bound")));
-    }
-    let torch: String = py.import("torch")?.getattr("__version__")?.str()?.extract()?;
-    let settings = Settings {
-        client: format!("torch-remote-sdk/{} lease/{lease}", env!("CARGO_PKG_VERSION")),
-        torch,
-        open_timeout: open_timeout.map_or(OPEN_TIMEOUT, Duration::from_secs_f64),
-        reconnect_window: reconnect_window.map_or(RECONNECT_WINDOW, Duration::from_secs_f64),
-    };
-    let credential = if attach { Held::Attach(token) } else { Held::Open(token) };
-    devices::open(Opening { endpoints: endpoints.into(), credential, settings, lease })
-        .map_err(|failure| raise(py, failure))
+    Opened::open(py, endpoints, token, attach, uid, lease, reconnect_window, open_timeout).map(|opened| opened.index())
 }
 
-fn endpoint(fields: &HashMap<String, String>) -> PyResult<Endpoint> {
-    let field = |name: &str| fields.get(name).map_or("", String::as_str);
-    let tls = match field("tls") {
-        "" => "none",
-        tls => tls,
-    };
-    Endpoint::parse(field("kind"), field("address"), tls).map_err(|error| PyValueError::new_err(error.to_string()))
-}
-
-/// Ends the session; `goodbye` tells the executor that the lease is over. Safe to repeat. Waits for the end, 3 s at most. BLOCKING.
+/// Ends whatever session stands behind the index now. Safe to repeat. Waits for the end, 3 s at most. BLOCKING.
 #[pyfunction]
 fn close_session(py: Python<'_>, device: i32, goodbye: bool) {
-    let Some(session) = devices::session(device).filter(|session| session.open() && !runtime::forked()) else { return };
-    if goodbye {
-        session.tell(Order::Goodbye);
-    } else {
-        let message = "the session was closed by this process".to_owned();
-        session.tell(Order::Abandon(Ending { reason: "Closed".to_owned(), message }));
+    if let Some(session) = devices::session(device) {
+        opened::close(py, session, goodbye);
     }
-    py.detach(|| devices::wait_for_end(session, Duration::from_secs(3)));
 }
 
-/// ("Open" | "Reconnecting" | "Ended", reason, message).
+/// How the session behind the index stands now: ("Open" | "Reconnecting" | "Ended", reason, message).
 #[pyfunction]
 fn device_state(device: i32) -> (&'static str, String, String) {
-    match devices::session(device) {
-        Some(session) => match session.ending() {
-            Some(ending) => ("Ended", ending.reason.clone(), ending.message.clone()),
-            None if session.connected.load(Ordering::Relaxed) => ("Open", String::new(), String::new()),
-            None => ("Reconnecting", String::new(), String::new()),
-        },
-        None => ("Ended", "NoLease".to_owned(), "no session was opened behind this index".to_owned()),
-    }
+    devices::session(device).map_or_else(
+        || ("Ended", "NoLease".to_owned(), "no session was opened behind this index".to_owned()),
+        opened::state,
+    )
 }
 
-/// Counts of the session. Raises NoLease.
+/// Counts of the session behind the index now, and of this process. Raises NoLease.
 #[pyfunction]
 fn stats<'py>(py: Python<'py>, device: i32) -> PyResult<Bound<'py, PyDict>> {
-    let session = existing(py, device)?;
-    let mut counters = raw::Counters::default();
-    // SAFETY: a structure of ours to write to.
-    unsafe { raw::trd_counters_read(&raw mut counters) };
-    let (operators, live, bytes, peak) = {
-        let outgoing = session.lock();
-        (outgoing.operators, outgoing.storages.count(), outgoing.storages.bytes, outgoing.storages.peak)
-    };
-    let memory = session.limits.get().map_or(0, |limits| limits.memory_bytes);
-    let found = PyDict::new(py);
-    for (name, value) in [
-        ("ops", operators),
-        ("syncs", session.counts.syncs.load(Ordering::Relaxed)),
-        ("bytes_sent", session.meter.sent.load(Ordering::Relaxed)),
-        ("bytes_received", session.meter.received.load(Ordering::Relaxed)),
-        ("batches", session.counts.batches.load(Ordering::Relaxed)),
-        ("live_storages", live),
-        ("live_bytes", bytes),
-        ("peak_bytes", peak),
-        ("memory_bytes", memory),
-        ("reconnects", session.counts.reconnects.load(Ordering::Relaxed)),
-        ("round_trip_us", session.counts.round_trip_us.load(Ordering::Relaxed).unsigned_abs()),
-        ("cache_hits", counters.hits),
-        ("cache_misses", counters.misses),
-        ("cache_entries", counters.cache_entries),
-        ("python_metas", counters.python_metas),
-        ("calls_now", counters.calls_now),
-        ("uncached", counters.uncached),
-        ("reads", counters.reads),
-        ("writes", counters.writes),
-    ] {
-        found.set_item(name, value)?;
-    }
-    Ok(found)
+    opened::stats(py, existing(py, device)?)
 }
 
 /// The peak of live bytes counts from now.
@@ -226,10 +160,28 @@ fn current_device() -> i32 {
     unsafe { raw::trd_current_device() }
 }
 
+/// Makes a device with an open session the one this thread means; returns what it had set before, -1 for none.
 #[pyfunction]
-fn set_device(py: Python<'_>, device: i32) -> PyResult<()> {
-    // SAFETY: the GIL is held, as for every function that may set an error.
-    if unsafe { raw::trd_set_device(device) } != 0 { Err(PyErr::fetch(py)) } else { Ok(()) }
+fn set_device(py: Python<'_>, device: i32) -> PyResult<i32> {
+    if !(0..devices::DEVICES as i32).contains(&device) {
+        let message = format!("remote: invalid device index {device}; indices are 0 to {}", devices::DEVICES - 1);
+        return Err(PyRuntimeError::new_err(message));
+    }
+    devices::open_session(device).map_err(|failure| raise(py, failure))?;
+    Ok(restore_device(device))
+}
+
+/// Puts back what [`set_device`] returned, leased or not; returns what was set until now.
+#[pyfunction]
+fn restore_device(device: i32) -> i32 {
+    // SAFETY: no conditions.
+    unsafe { raw::trd_exchange_device(device) }
+}
+
+/// Indexes with an open session.
+#[pyfunction]
+fn leased_devices() -> Vec<i32> {
+    devices::leased()
 }
 
 #[pyfunction]
@@ -249,14 +201,6 @@ fn synchronize(py: Python<'_>, device: i32) -> PyResult<()> {
 fn set_launch_blocking(on: bool) {
     // SAFETY: no conditions.
     unsafe { raw::trd_set_blocking(i32::from(on)) };
-}
-
-/// The control plane says that the lease is over: its tensors raise RemoteLost from now on.
-#[pyfunction]
-fn lose(device: i32, reason: String, message: String) {
-    if let Some(session) = devices::session(device) {
-        session.tell(Order::Abandon(Ending { reason, message }));
-    }
 }
 
 /// Tests only: the session's connection breaks after so many bytes more, 0 = now.

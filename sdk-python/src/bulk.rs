@@ -2,7 +2,7 @@
 //!
 //! Owns copies of uploads until the executor has them, and how much of them there may be; sending again after a cut. Leaves their place in the order to
 //! `driver`. Invariants: uploads are sent in the order of their commands, so that the one the executor waits for is always on its way; memory of a caller is
-//! never touched after the call that lent it.
+//! never touched after the call that lent it; no download is whole before its last byte is in place.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ mod copy;
 mod lent;
 
 use carrier::{Broken, Carrier};
-use copy::Copy;
+pub(crate) use copy::Copy;
 pub(crate) use lent::Lent;
 
 /// Uploads up to this size are copied and not waited for.
@@ -76,7 +76,7 @@ struct Upload {
 
 /// Where an upload's bytes are.
 #[derive(Debug, Clone)]
-enum Source {
+pub(crate) enum Source {
     Copied(Arc<Copy>),
     Lent(Arc<Lent>),
 }
@@ -107,24 +107,29 @@ impl Bulk {
         self.wait(session, |state| fits(state).then(|| state.staged += bytes))
     }
 
-    /// Sends a copy of `data`, which is begun to be sent while it is made; [`Bulk::room`] was waited for.
-    pub(crate) fn send(&self, session: &'static Session, transfer: u64, data: &[u8]) {
-        let copy = Arc::new(Copy::default());
-        self.queue(session, Upload { transfer, total: data.len() as u64, source: Source::Copied(copy.clone()) });
-        copy.fill(data);
+    /// Gives back what [`Bulk::room`] found, for a copy that is not sent after all.
+    pub(crate) fn leave_room(&self, bytes: u64) {
+        self.lock().staged -= bytes;
+        self.changed.notify_all();
     }
 
-    /// Sends lent memory as an upload, and returns when the executor has it, or when it never will. BLOCKING.
+    /// Returns when the executor has the queued upload of `lent`, or when it never will. BLOCKING.
     ///
     /// # Errors
-    /// The session is over, or Ctrl-C: the session is ended then, since its stream waits for bytes that will not come.
-    pub(crate) fn send_lent(&self, session: &'static Session, transfer: u64, lent: &Arc<Lent>) -> Result<(), Failure> {
-        let total = lent.length();
-        self.queue(session, Upload { transfer, total, source: Source::Lent(lent.clone()) });
+    /// The session is over, or Ctrl-C: the upload then goes on from a copy, since what follows it in the stream waits for its bytes.
+    pub(crate) fn sent(&self, session: &Session, lent: &Lent) -> Result<(), Failure> {
         let sent = self.wait(session, |_| lent.finished().then_some(()));
+        if sent.is_err() && session.open() && lent.keep_copy() {
+            let mut state = self.lock();
+            if !lent.finished() {
+                state.staged += lent.length();
+                lent.set_staged();
+            }
+            return sent;
+        }
         lent.take_back();
-        if sent.is_err() {
-            let message = "an upload was interrupted, and what follows it cannot run without its bytes".to_owned();
+        if sent.is_err() && !lent.finished() {
+            let message = "an upload was interrupted, and there is no memory for a copy to finish it from".to_owned();
             session.tell(Order::Abandon(Ending { reason: "Interrupted".to_owned(), message }));
         }
         sent
@@ -146,7 +151,12 @@ impl Bulk {
         lent.take_back();
         task.abort();
         received?;
-        lent.failure().map_or(Ok(()), Err)
+        match lent.failure() {
+            Some(failure) => Err(failure),
+            None if lent.filled() == lent.length() => Ok(()),
+            // It stopped because the session did: what is not filled is nobody's value.
+            None => Err(session.lost()),
+        }
     }
 
     /// The session is over.
@@ -160,7 +170,9 @@ impl Bulk {
         self.work.notify_waiters();
     }
 
-    fn queue(&self, session: &'static Session, upload: Upload) {
+    /// Queues an upload of `total` bytes. Called with the stream's lock held, so that uploads are carried in the order of their commands: each carrier may
+    /// hold one that the executor does not want yet, and the wanted one must never be behind them.
+    pub(crate) fn queue(&self, session: &'static Session, transfer: u64, total: u64, source: Source) {
         let mut state = self.lock();
         if state.over {
             return;
@@ -172,7 +184,7 @@ impl Bulk {
                 runtime::transfers().spawn(carry(session));
             }
         }
-        state.waiting.push_back(upload);
+        state.waiting.push_back(Upload { transfer, total, source });
         drop(state);
         self.work.notify_one();
     }
@@ -205,9 +217,12 @@ impl Bulk {
             Source::Copied(_) => self.lock().staged -= upload.total,
             Source::Lent(lent) => {
                 // Under the lock, so that the waiter cannot miss it.
-                let guard = self.lock();
+                let mut state = self.lock();
                 lent.finish();
-                drop(guard);
+                if lent.staged() {
+                    state.staged -= upload.total;
+                }
+                drop(state);
             }
         }
         self.changed.notify_all();

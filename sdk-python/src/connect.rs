@@ -92,7 +92,7 @@ impl Default for Meter {
 /// Connects to the first endpoint that answers.
 ///
 /// # Errors
-/// [`Loss::NobodyListens`] if every endpoint says so, else [`Loss::Broken`] with each one's reason.
+/// [`Loss::NobodyListens`] if every endpoint is a Unix socket that says so, else [`Loss::Broken`] with each one's reason.
 pub(crate) async fn connect(endpoints: &[Endpoint], meter: &Arc<Meter>) -> Result<Channel, Loss> {
     let mut reasons = Vec::new();
     let mut nobody = !endpoints.is_empty();
@@ -111,7 +111,9 @@ pub(crate) async fn connect(endpoints: &[Endpoint], meter: &Arc<Meter>) -> Resul
 
 async fn open(endpoint: &Endpoint, meter: &Arc<Meter>) -> Result<Channel, (String, bool)> {
     let socket = dial(&endpoint.address).await.map_err(|error| {
-        let refused = matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound);
+        // Only a Unix socket answers for the agent itself: a port's refusal may be a firewall's, or a relay's that starts again.
+        let here = matches!(endpoint.address, Address::Unix(_));
+        let refused = here && matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound);
         (format!("{}: {error}", endpoint.address), refused)
     })?;
     let secured =

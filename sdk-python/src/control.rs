@@ -1,6 +1,6 @@
 //! The control path: REST calls to the API server for leases, machines and tokens, as the user that the kubeconfig or `TORCH_REMOTE_*` names.
 //!
-//! Owns where the control plane is, how it is trusted, and the waiting (deadlines, retries, Ctrl-C). Leaves to `_leases.py` what is asked and what an answer
+//! Owns where the control plane is, how it is trusted, and the waiting (deadlines, retries, Ctrl-C). Leaves to `_acquisition.py` what is asked and what an answer
 //! means, and to `session` all that travels to the executor. Invariant: no call is made before Python asks for one, and none holds the GIL while it waits.
 
 mod background;
@@ -18,6 +18,7 @@ use std::time::Duration;
 use http::Method;
 use pyo3::prelude::*;
 
+use crate::bindings::Opened;
 use connection::{Connection, Question};
 use renewal::Renewal;
 use trace::Trace;
@@ -98,9 +99,10 @@ impl ControlPlane {
         Renewal::start(self.connection.clone(), path, Duration::from_secs_f64(seconds))
     }
 
-    /// Watches an open lease in the background: ends those of its sessions (`indexes`) that are not connected when the lease is over.
-    fn keep_vigil(&self, collection: String, name: String, uid: String, indexes: Vec<i32>) -> Vigil {
-        Vigil::start(self.connection.clone(), collection, name, uid, indexes)
+    /// Watches an open lease in the background: ends those of its sessions that are not connected when the lease is over.
+    fn keep_vigil(&self, collection: String, name: String, uid: String, sessions: Vec<PyRef<'_, Opened>>) -> Vigil {
+        let sessions = sessions.iter().map(|opened| opened.session).collect();
+        Vigil::start(self.connection.clone(), collection, name, uid, sessions)
     }
 }
 

@@ -41,12 +41,17 @@ pub(crate) fn open_session(device: i32) -> Result<&'static Session, Failure> {
     }
 }
 
+/// Indexes with an open session.
+pub(crate) fn leased() -> Vec<i32> {
+    if runtime::forked() {
+        return Vec::new();
+    }
+    (0..DEVICES as i32).filter(|device| open_session(*device).is_ok()).collect()
+}
+
 /// Open sessions.
 pub(crate) fn count() -> usize {
-    if runtime::forked() {
-        return 0;
-    }
-    (0..DEVICES as i32).filter(|device| open_session(*device).is_ok()).count()
+    leased().len()
 }
 
 /// What a session is opened with.
@@ -63,17 +68,16 @@ pub(crate) struct Opening {
 ///
 /// # Errors
 /// All indexes are taken, the executor refuses, it cannot be reached, or Ctrl-C.
-pub(crate) fn open(opening: Opening) -> Result<i32, Failure> {
+pub(crate) fn open(opening: Opening) -> Result<&'static Session, Failure> {
     runtime::refuse_fork()?;
     let released = Released::now();
     let (session, before) = place(opening)?;
     loop {
         if session.limits.get().is_some() {
-            return Ok(session.index);
+            return Ok(session);
         }
         if !session.open() {
-            let slot = &SESSIONS[session.index as usize];
-            slot.store(before, Ordering::Release);
+            restore(session, before);
             let why =
                 session.ending().map_or_else(String::new, |ending| format!("{}: {}", ending.reason, ending.message));
             return Err(Failure::runtime(format!("the session of lease {} cannot be opened: {why}", session.lease)));
@@ -106,6 +110,14 @@ fn place(opening: Opening) -> Result<(&'static Session, *mut Session), Failure> 
     let conversation = Conversation::new(placed, opening.settings, opening.credential, opening.endpoints);
     runtime::conversations().spawn(conversation.run(receiver));
     Ok((placed, before))
+}
+
+/// Puts back what stood behind the index of a session that did not open, unless yet another one stands there by now.
+fn restore(session: &'static Session, before: *mut Session) {
+    let ours = std::ptr::from_ref(session).cast_mut();
+    let slot = &SESSIONS[session.index as usize];
+    // An error means that the index has been taken since: it is not ours to change any more.
+    slot.compare_exchange(ours, before, Ordering::AcqRel, Ordering::Relaxed).ok();
 }
 
 /// Waits until a session is over, `limit` at most.

@@ -56,6 +56,14 @@ impl Failure {
         Failure { class: REMOTE_LOST, message }
     }
 
+    /// An event of an earlier session behind the same index.
+    pub(crate) fn event_of_earlier_session(device: i32) -> Self {
+        let message = format!(
+            "the event was recorded in an earlier session of remote:{device}, which is over: record it again on the new lease"
+        );
+        Failure { class: REMOTE_LOST, message }
+    }
+
     /// A Python exception is set already.
     pub(crate) fn interrupted() -> Self {
         Failure { class: INTERRUPTED, message: "interrupted".to_owned() }

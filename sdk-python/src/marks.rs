@@ -27,8 +27,10 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
     Pending,
-    /// At this time of the executor's monotonic clock; 0 if forgotten.
+    /// At this time of the executor's monotonic clock.
     Reached(u64),
+    /// Reached so long ago that the time is forgotten.
+    Forgotten,
     /// The session ended before.
     Never,
 }
@@ -68,7 +70,7 @@ impl Marks {
         }
         match state.reached.binary_search_by_key(&request, |(reached, _)| *reached) {
             Ok(place) => Mark::Reached(state.reached[place].1),
-            Err(_) => Mark::Reached(0),
+            Err(_) => Mark::Forgotten,
         }
     }
 

@@ -148,7 +148,7 @@ pub(crate) type MissFn = extern "C" fn(*mut c_void, *const c_char, u64, u64, u64
 unsafe extern "C" {
     pub(crate) fn trd_register() -> c_int;
     pub(crate) fn trd_current_device() -> i32;
-    pub(crate) fn trd_set_device(device: i32) -> c_int;
+    pub(crate) fn trd_exchange_device(device: i32) -> i32;
     pub(crate) fn trd_default_generator(device: i32) -> *mut c_void;
     pub(crate) fn trd_counters_read(out: *mut Counters);
     pub(crate) fn trd_counters_reset();

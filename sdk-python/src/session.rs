@@ -38,6 +38,8 @@ pub(crate) enum Order {
 pub(crate) struct Session {
     /// Of the device.
     pub(crate) index: i32,
+    /// Of this session among all of the process; never 0.
+    pub(crate) serial: u64,
     /// As the agent logs it.
     pub(crate) lease: String,
     outgoing: Mutex<Outgoing>,
@@ -58,6 +60,8 @@ pub(crate) struct Session {
     pub(crate) counts: Counts,
     pub(crate) bulk: Bulk,
 }
+
+static SERIAL: AtomicU64 = AtomicU64::new(1);
 
 /// From the Welcome.
 #[derive(Debug, Clone)]
@@ -85,6 +89,7 @@ impl Session {
     pub(crate) fn new(index: i32, lease: String, orders: UnboundedSender<Order>) -> Self {
         Session {
             index,
+            serial: SERIAL.fetch_add(1, Ordering::Relaxed),
             lease,
             outgoing: Mutex::default(),
             room: Condvar::new(),
@@ -204,7 +209,7 @@ impl Session {
     /// Appends what `write` appends, with a request number whose reply is waited for. BLOCKING.
     ///
     /// # Errors
-    /// The session is over, Ctrl-C, or the executor's failure.
+    /// The session is over, Ctrl-C, a command too long to send, or the executor's failure.
     pub(crate) fn ask(&self, write: impl FnOnce(&mut Outgoing, u64)) -> Result<reply::Result, Failure> {
         let (request, waiter) = self.begin(write)?;
         self.counts.syncs.fetch_add(1, Ordering::Relaxed);
@@ -216,8 +221,10 @@ impl Session {
         let waiter = Waiter::of_this_thread();
         let mut outgoing = self.room()?;
         let request = outgoing.request();
-        self.waiting().insert(request, waiter.clone());
+        let start = outgoing.buffer.len();
         write(&mut outgoing, request);
+        outgoing.whole(start)?;
+        self.waiting().insert(request, waiter.clone());
         outgoing.close_batch(256 << 10);
         self.appended(outgoing, true);
         Ok((request, waiter))
@@ -230,7 +237,11 @@ impl Session {
             Ok(Answer::Reply(result)) => Ok(result),
             Ok(Answer::Over) => Err(self.lost()),
             Err(interrupted) => {
-                self.waiting().remove(&request);
+                // Gone from the table: its answer is being handed over at this moment, and nobody else will see what it names.
+                let handed = self.waiting().remove(&request).is_none();
+                if handed && let Answer::Reply(result) = waiter.take() {
+                    self.unwanted(result);
+                }
                 Err(interrupted)
             }
         }
@@ -253,21 +264,28 @@ impl Session {
             return;
         }
         let waiter = self.waiting().remove(&request);
-        match (waiter, result) {
-            (Some(waiter), result) => waiter.fill(Answer::Reply(result)),
-            // The one who asked was interrupted; the stream must go on.
-            (None, reply::Result::Staged(staged)) => {
+        match waiter {
+            Some(waiter) => waiter.fill(Answer::Reply(result)),
+            None => self.unwanted(result),
+        }
+    }
+
+    /// A reply whose asker was interrupted.
+    fn unwanted(&self, result: reply::Result) {
+        match result {
+            // The stream must go on.
+            reply::Result::Staged(staged) => {
                 self.tell(Order::TransferDone(staged.transfer));
             }
             // Nobody will ever name what it made.
-            (None, reply::Result::Results(results)) => {
+            reply::Result::Results(results) => {
                 let mut outgoing = self.lock();
                 for storage in made(&results) {
                     outgoing.free_unknown(storage);
                 }
                 self.appended(outgoing, false);
             }
-            (None, reply::Result::Data(_) | reply::Result::Failure(_) | reply::Result::Done(_)) => {}
+            reply::Result::Data(_) | reply::Result::Failure(_) | reply::Result::Done(_) => {}
         }
     }
 

@@ -7,9 +7,10 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use bytes::Bytes;
-use torch_remote_proto::codec::{Places, signature, tag, writer};
+use torch_remote_proto::codec::{MAX_BATCH_BYTES, Places, signature, tag, writer};
 use torch_remote_proto::command::{Arg, Output, Signature, TensorMeta};
 
+use crate::failure::Failure;
 use crate::raw;
 
 /// A batch is closed when it has grown to this.
@@ -80,7 +81,10 @@ impl Outgoing {
         self.next_transfer - 1
     }
 
-    /// Appends a call; false if its signature is not defined here. `call`'s arrays are as long as the signature says.
+    /// Appends a call.
+    ///
+    /// # Errors
+    /// Nothing is appended: see [`Misfit`].
     #[inline]
     pub(crate) fn call(&mut self, number: u32, call: &Call<'_>) -> Result<(), Misfit> {
         let Some(defined) = self.signatures.get(&number) else { return Err(Misfit::Undefined) };
@@ -91,6 +95,7 @@ impl Outgoing {
         {
             return Err(Misfit::Places);
         }
+        let start = self.buffer.len();
         let out = &mut self.buffer;
         out.push(tag::CALL);
         writer::unsigned(out, u64::from(number));
@@ -114,25 +119,56 @@ impl Outgoing {
                 self.storages.add(storage, *bytes);
             }
         }
+        if let Err(too_long) = self.whole(start) {
+            for storage in (call.first_output..).take(places.fresh as usize) {
+                self.storages.remove(storage);
+            }
+            return Err(Misfit::TooLong(too_long));
+        }
         self.operators += 1;
         self.close_batch(BATCH);
         Ok(())
     }
 
     /// Appends a definition, unless the number is defined.
-    pub(crate) fn define(&mut self, number: u32, definition: &Signature) {
+    ///
+    /// # Errors
+    /// [`TooLong`]: nothing is appended.
+    pub(crate) fn define(&mut self, number: u32, definition: &Signature) -> Result<(), TooLong> {
         if self.signatures.contains_key(&number) {
-            return;
+            return Ok(());
         }
-        let mut fresh = Vec::new();
-        definition.outputs.iter().for_each(|output| fresh_bytes(output, &mut fresh));
-        self.signatures.insert(number, Defined { places: Places::of(definition), fresh: fresh.into() });
-        // A long definition gets a batch of its own, so that none grows past what the wire allows.
-        self.close_batch(BATCH / 2);
+        let start = self.buffer.len();
         self.buffer.push(tag::DEFINE);
         writer::unsigned(&mut self.buffer, u64::from(number));
         signature::encode(&mut self.buffer, definition);
+        self.whole(start)?;
+        let mut fresh = Vec::new();
+        definition.outputs.iter().for_each(|output| fresh_bytes(output, &mut fresh));
+        self.signatures.insert(number, Defined { places: Places::of(definition), fresh: fresh.into() });
         self.close_batch(BATCH);
+        Ok(())
+    }
+
+    /// The command that begins at `start` is appended whole. What stands before a long one becomes a batch of its own, so that none grows past what the wire
+    /// allows.
+    ///
+    /// # Errors
+    /// [`TooLong`]: no batch can hold it, and it is taken out again.
+    #[inline]
+    pub(crate) fn whole(&mut self, start: usize) -> Result<(), TooLong> {
+        if self.buffer.len() <= MAX_BATCH_BYTES {
+            return Ok(());
+        }
+        let length = self.buffer.len() - start;
+        if length > MAX_BATCH_BYTES {
+            self.buffer.truncate(start);
+            return Err(TooLong(length));
+        }
+        let command = self.buffer.split_off(start);
+        self.close_batch(1);
+        self.buffer.extend_from_slice(&command);
+        Ok(())
     }
 
     /// Appends a Forget, if the number is defined.
@@ -210,6 +246,22 @@ pub(crate) enum Misfit {
     Undefined,
     /// The call does not fill the signature's places.
     Places,
+    /// No batch can hold it.
+    TooLong(TooLong),
+}
+
+/// The length of a command that no batch can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooLong(pub usize);
+
+impl From<TooLong> for Failure {
+    fn from(TooLong(length): TooLong) -> Self {
+        Failure::runtime(format!(
+            "one call takes {length} bytes to send, and {} are the most for a command: it names too many tensors or numbers; \
+             make several calls of fewer",
+            MAX_BATCH_BYTES
+        ))
+    }
 }
 
 /// What fills a signature's places, borrowed from C++.
@@ -282,7 +334,7 @@ pub(crate) fn time_calls(calls: u32) -> f64 {
     };
     let outgoing = std::sync::Mutex::new(Outgoing::default());
     let lock = || outgoing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    lock().define(1, &definition);
+    lock().define(1, &definition).expect("two tensors are no long definition");
     let start = std::time::Instant::now();
     for number in 0..u64::from(calls) {
         let first_output = 1000 + number;

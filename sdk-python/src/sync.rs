@@ -69,9 +69,8 @@ impl Waiter {
         }
         let mut glanced = start;
         loop {
-            if self.filled.load(Ordering::Acquire) {
-                let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-                return Ok(answer.expect("filled after the answer was put"));
+            if let Some(answer) = self.filled() {
+                return Ok(answer);
             }
             std::thread::park_timeout(GLANCE);
             if glanced.elapsed() >= GLANCE {
@@ -79,5 +78,23 @@ impl Waiter {
                 released.glance()?;
             }
         }
+    }
+
+    /// The answer of a waiter that somebody has taken from the table to fill it: it comes at once.
+    pub(crate) fn take(&self) -> Answer {
+        loop {
+            if let Some(answer) = self.filled() {
+                return answer;
+            }
+            std::thread::park_timeout(GLANCE);
+        }
+    }
+
+    fn filled(&self) -> Option<Answer> {
+        if !self.filled.load(Ordering::Acquire) {
+            return None;
+        }
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Some(answer.expect("filled after the answer was put, and taken once"))
     }
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 
@@ -16,6 +17,17 @@ def test_an_event_is_done_after_it_was_waited_for_and_time_goes_forward(device: 
     assert first.query()
     assert second.query()
     assert 0 < first.elapsed_time(second) < 60_000
+
+
+def test_the_time_of_an_event_that_is_forgotten_raises_and_is_no_number(device: torch.device) -> None:
+    old, new = torch.Event(device, enable_timing=True), torch.Event(device, enable_timing=True)
+    old.record()
+    for _ in range(65_536):
+        new.record()
+    new.synchronize()
+    assert old.query()
+    with pytest.raises(RuntimeError, match="the time of this event is forgotten"):
+        old.elapsed_time(new)
 
 
 def test_all_streams_of_a_device_are_its_one_stream(device: torch.device) -> None:

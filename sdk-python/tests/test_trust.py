@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from torch_remote import _C, _leases
+from stack import eventually
+from torch_remote import _C, _acquisition, _leases
 
 
 class Relay:
@@ -54,15 +56,21 @@ class Relay:
         self._context.load_cert_chain(folder / "relay.pem")
         self._context.set_alpn_protocols(["h2"])
         self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.passed = 0
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.port = 0
+        self.start()
+        self.address = f"127.0.0.1:{self.port}"
 
-    def _accept(self) -> None:
+    def start(self) -> None:
+        """Listens, at the same port as before."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                plain, _ = self._listener.accept()
+                plain, _ = listener.accept()
             except OSError:
                 return
             threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
@@ -88,6 +96,8 @@ class Relay:
             end.close()
 
     def stop(self) -> None:
+        """Refuses connections from now on; those that are open stay."""
+        self._listener.shutdown(socket.SHUT_RDWR)  # Else the thread in accept() would take one more.
         self._listener.close()
 
 
@@ -123,6 +133,25 @@ def test_the_key_that_is_named_is_trusted(agent: agent_fixture.Agent, relay: Rel
         _C.close_session(index, True)
 
 
+def test_a_port_that_refuses_for_a_while_ends_no_session(agent: agent_fixture.Agent, relay: Relay) -> None:
+    index = _open(agent, relay, f"spkiSHA256:{relay.pin}")
+    try:
+        x = torch.ones(3, device=f"remote:{index}")
+        torch.remote.synchronize(index)
+        relay.stop()
+        _C._cut(index, 0)
+        eventually(lambda: _C.device_state(index)[0] == "Reconnecting", 10, "the connection is gone")
+        # Longer than the 2 s after which a Unix socket that nobody listens at means that the agent is gone.
+        until = time.monotonic() + 4
+        while time.monotonic() < until:
+            assert _C.device_state(index)[0] == "Reconnecting"
+            time.sleep(0.05)
+        relay.start()
+        assert (x + 1).sum().item() == 6
+    finally:
+        _C.close_session(index, True)
+
+
 @pytest.mark.parametrize("trust", ["pin", "system"])
 def test_another_key_is_refused_before_anything_is_sent(agent: agent_fixture.Agent, relay: Relay, trust: str) -> None:
     other = base64.b64encode(hashlib.sha256(b"another").digest()).decode()
@@ -145,11 +174,11 @@ def test_a_lease_is_reached_by_its_unix_socket_here_and_by_its_pinned_port_elsew
     try:
         token = agent.bind("elsewhere")
         near, far = agent.bound_endpoints()
-        assert _leases._reachable([near, far]) == [near]
+        assert _acquisition.reachable([near, far]) == [near]
         gone = {**near, "address": near["address"] + ".elsewhere"}
-        assert _leases._reachable([gone, far]) == [far]
-        assert _leases._reachable([gone]) == [gone], "the core says why it cannot be reached"
-        index = _C.open_session(_leases._reachable([gone, far]), token, False, "elsewhere", "test/elsewhere")
+        assert _acquisition.reachable([gone, far]) == [far]
+        assert _acquisition.reachable([gone]) == [gone], "the core says why it cannot be reached"
+        index = _C.open_session(_acquisition.reachable([gone, far]), token, False, "elsewhere", "test/elsewhere")
         large = torch.arange(1_000_000)
         assert torch.equal((large.to(f"remote:{index}") + 1).cpu(), large + 1)
         _C.close_session(index, True)

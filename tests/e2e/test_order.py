@@ -84,6 +84,21 @@ def test_an_out_argument_of_a_failed_operator_is_poisoned(device: torch.device) 
         out.cpu()
 
 
+@pytest.mark.parametrize("shape", [(0,), (4,)])
+def test_a_whole_write_clears_the_poison_of_an_out_argument_whether_it_grew_or_not(
+    shape: tuple[int, ...], device: torch.device
+) -> None:
+    bad, good = failing(device), torch.ones(4, device=device)
+    torch.add(good, good, out=torch.empty(shape, device=device))  # The signature is known: the failing call is a hit.
+    for clear in (lambda x: x.fill_(5.0), lambda x: torch.add(good, 4.0, out=x), lambda x: x.copy_(good * 5)):
+        out = torch.empty(shape, device=device)
+        torch.add(bad, 1, out=out)
+        with pytest.raises(IndexError):
+            out.cpu()
+        clear(out)
+        assert out.cpu().tolist() == [5.0] * 4
+
+
 def test_synchronize_raises_the_first_failure_once_and_names_the_operator(device: torch.device) -> None:
     torch.remote.synchronize(device)
     bad = failing(device)

@@ -52,3 +52,14 @@ proptest! {
         prop_assert!(read <= body.len());
     }
 }
+
+#[test]
+fn a_length_past_the_end_of_the_message_or_of_all_numbers_is_unreadable() {
+    for length in [2, u64::MAX, u64::MAX - 5, u64::MAX - 11] {
+        let mut message = vec![0x1a];
+        prost::encoding::encode_varint(length, &mut message);
+        let body = framed(&message);
+        let read = ChunkReader::new().feed(&body, |_, _| panic!("no data is announced that can be there"));
+        assert!(read.is_err(), "a length of {length}");
+    }
+}

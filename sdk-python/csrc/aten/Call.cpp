@@ -132,6 +132,10 @@ void send(const Operator& op, const Entry& entry, const Key& key, const c10::IVa
 void issue(const Operator& op, const Entry& entry, const Key& key, Stack* stack) {
   c10::IValue* arguments = stack->data() + (stack->size() - op.arguments);
   const uint64_t first_output = entry.fresh != 0 ? tr_storage_ids(entry.fresh) : 0;
+  // Before the call and not by it: when the operator fails, both sides still agree on the storage, and a whole write clears the failure.
+  for (const Resized& resized : entry.resized) {
+    grow_storage(argument_tensor(arguments, resized.argument, resized.item), resized.sizes, resized.strides, /*tell=*/true);
+  }
   send(op, entry, key, arguments, first_output);
   for (const Resized& resized : entry.resized) {
     resize_tensor(argument_tensor(arguments, resized.argument, resized.item), resized.sizes, resized.strides, /*tell=*/false);

@@ -17,7 +17,7 @@ c10::DeviceIndex checked_device(std::optional<c10::Layout> layout, std::optional
   TORCH_CHECK_NOT_IMPLEMENTED(
       c10::layout_or_default(layout) == c10::kStrided, "remote: only strided tensors are supported, not ", c10::layout_or_default(layout));
   TORCH_CHECK(!c10::pinned_memory_or_default(pin_memory), "Only dense CPU tensors can be pinned");
-  const c10::DeviceIndex index = index_or_current(c10::device_or_default(device));
+  const c10::DeviceIndex index = index_or_leased(c10::device_or_default(device));
   TORCH_CHECK(index < kMaxDevices, "remote: invalid device index ", static_cast<int>(index), "; indices are 0 to ", kMaxDevices - 1);
   return index;
 }

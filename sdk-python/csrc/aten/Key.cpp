@@ -113,7 +113,7 @@ void Key::add(const Operator& op, size_t position, const c10::IValue& value) {
     const c10::Device wanted = value.toDevice();
     words.push_back(wanted.is_privateuseone() ? kRemoteDevice : kCpuDevice);
     if (wanted.is_privateuseone()) {
-      use_device(index_or_current(wanted));
+      use_device(index_or_leased(wanted));
     }
   } else if (value.isGenerator()) {
     const at::Generator wanted = value.toGenerator();

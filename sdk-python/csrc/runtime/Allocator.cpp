@@ -46,7 +46,7 @@ std::array<Usage, kMaxDevices> usage;
 class Allocator final : public c10::DeviceAllocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
-    const c10::DeviceIndex device = current_device();
+    const c10::DeviceIndex device = allocation_device();
     const uint64_t id = tr_storage_ids(1);
     check(tr_create(device, id, bytes));
     return own_storage(id, bytes, device);
@@ -156,14 +156,18 @@ void resize_storage(c10::StorageImpl& storage, uint64_t bytes, bool tell) {
   storage.set_nbytes(bytes);
 }
 
-void resize_tensor(const at::TensorBase& tensor, c10::IntArrayRef sizes, c10::IntArrayRef strides, bool tell) {
+void grow_storage(const at::TensorBase& tensor, c10::IntArrayRef sizes, c10::IntArrayRef strides, bool tell) {
   c10::TensorImpl* impl = tensor.unsafeGetTensorImpl();
   const size_t needed = at::detail::computeStorageNbytes(sizes, strides, tensor.dtype().itemsize(), impl->storage_offset());
   c10::StorageImpl& storage = *impl->unsafe_storage().unsafeGetStorageImpl();
   if (needed > storage.nbytes()) {
     resize_storage(storage, needed, tell);
   }
-  impl->set_sizes_and_strides(sizes, strides);
+}
+
+void resize_tensor(const at::TensorBase& tensor, c10::IntArrayRef sizes, c10::IntArrayRef strides, bool tell) {
+  grow_storage(tensor, sizes, strides, tell);
+  tensor.unsafeGetTensorImpl()->set_sizes_and_strides(sizes, strides);
 }
 
 at::TensorBase make_tensor(

@@ -20,7 +20,7 @@ struct StorageRecord {
   c10::DeviceIndex device;
 };
 
-// The allocator registered for the device: each allocate() is a Create in the stream of the thread's current device.
+// The allocator registered for the device: each allocate() is a Create in the stream of allocation_device().
 c10::DeviceAllocator& allocator();
 
 // A DataPtr for storage `id`, which the executor has or will have made. Its deleter sends the Free.
@@ -47,6 +47,9 @@ void check_alive(const StorageRecord& record);
 
 // Gives the storage `bytes` here; `tell` also sends the Resize (else the executor resizes it as part of a call).
 void resize_storage(c10::StorageImpl& storage, uint64_t bytes, bool tell);
+
+// Grows the tensor's storage where a shape does not fit; the tensor keeps its own.
+void grow_storage(const at::TensorBase& tensor, c10::IntArrayRef sizes, c10::IntArrayRef strides, bool tell);
 
 // Gives the tensor this shape, growing its storage where it does not fit.
 void resize_tensor(const at::TensorBase& tensor, c10::IntArrayRef sizes, c10::IntArrayRef strides, bool tell);

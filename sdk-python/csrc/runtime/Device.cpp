@@ -14,7 +14,7 @@ thread_local c10::DeviceIndex thread_device = kUnset;
 } // namespace
 
 c10::DeviceIndex current_device() noexcept {
-  if (C10_LIKELY(thread_device != kUnset)) {
+  if (C10_LIKELY(thread_device != kUnset && tr_device_kind(thread_device) != TR_KIND_NONE)) {
     return thread_device;
   }
   for (c10::DeviceIndex index = 0; index < kMaxDevices; ++index) {
@@ -22,7 +22,19 @@ c10::DeviceIndex current_device() noexcept {
       return index;
     }
   }
-  return 0;
+  return thread_device != kUnset ? thread_device : 0;
+}
+
+c10::DeviceIndex index_or_leased(c10::Device device) {
+  const c10::DeviceIndex index = index_or_current(device);
+  if (C10_UNLIKELY(device.index() < 0 && tr_device_kind(index) == TR_KIND_NONE)) {
+    check(tr_device_check(-1));
+  }
+  return index;
+}
+
+c10::DeviceIndex allocation_device() noexcept {
+  return thread_device != kUnset ? thread_device : current_device();
 }
 
 void set_current_device(c10::DeviceIndex index) noexcept {
@@ -50,11 +62,10 @@ extern "C" int32_t trd_current_device(void) {
   return remote::current_device();
 }
 
-// SAFETY: no duties; touches only this thread's device. Answers -1 with no change when the index is out of range.
-extern "C" int trd_set_device(int32_t device) {
-  if (device < 0 || device >= remote::kMaxDevices) {
-    return -1;
-  }
-  remote::set_current_device(static_cast<c10::DeviceIndex>(device));
-  return 0;
+// SAFETY: no duties; touches only this thread's device. An index out of range means none.
+extern "C" int32_t trd_exchange_device(int32_t device) {
+  const int32_t previous = remote::thread_device;
+  const bool known = device >= 0 && device < remote::kMaxDevices;
+  remote::thread_device = known ? static_cast<c10::DeviceIndex>(device) : remote::kUnset;
+  return previous;
 }

@@ -15,14 +15,19 @@ class Event {
   bool done();
   // Waits until the executor has reached the mark.
   void wait();
-  // The executor's monotonic clock at the mark, in nanoseconds. Waits.
+  // The executor's monotonic clock at the mark, in nanoseconds. Waits. Raises where it is forgotten.
   uint64_t reached_ns();
   c10::DeviceIndex device() const {
     return device_;
   }
+  // Serial number of the session it was recorded in.
+  uint64_t session() const {
+    return session_;
+  }
 
  private:
   c10::DeviceIndex device_ = 0;
+  uint64_t session_ = 0;
   uint64_t mark_ = 0;
   uint64_t ns_ = 0;
   bool done_ = false;

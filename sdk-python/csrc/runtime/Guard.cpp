@@ -99,7 +99,7 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
     auto* start = static_cast<Event*>(first);
     auto* end = static_cast<Event*>(second);
     TORCH_CHECK(
-        start->device() == end->device(), "remote: the events were recorded on different leases, whose clocks cannot be compared");
+        start->session() == end->session(), "remote: the events were recorded on different leases, whose clocks cannot be compared");
     return (static_cast<double>(end->reached_ns()) - static_cast<double>(start->reached_ns())) / 1e6;
   }
 

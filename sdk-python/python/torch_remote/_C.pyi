@@ -8,6 +8,7 @@ import torch
 __all__ = [
     "ControlPlane",
     "Renewal",
+    "Session",
     "Trace",
     "Vigil",
     "_cut",
@@ -19,13 +20,14 @@ __all__ = [
     "device_state",
     "forked",
     "label",
-    "lose",
+    "leased_devices",
     "misses",
     "on_notice",
     "open_session",
     "register",
     "reset_counters",
     "reset_peak",
+    "restore_device",
     "set_device",
     "set_launch_blocking",
     "stats",
@@ -55,7 +57,33 @@ class ControlPlane:
         self, collection: str, name: str, seen: Callable[[str], bool], *, seconds: float | None = None
     ) -> bool: ...
     def keep_renewing(self, path: str, seconds: float) -> Renewal: ...
-    def keep_vigil(self, collection: str, name: str, uid: str, indexes: list[int]) -> Vigil: ...
+    def keep_vigil(self, collection: str, name: str, uid: str, sessions: list[Session]) -> Vigil: ...
+
+@final
+class Session:
+    """The session of a lease with one executor: that very one, whatever stands behind its index later. Opening it is BLOCKING."""
+    def __new__(
+        cls,
+        endpoints: list[dict[str, str]],
+        token: str,
+        attach: bool,
+        uid: str,
+        lease: str,
+        *,
+        reconnect_window: float | None = None,
+        open_timeout: float | None = None,
+    ) -> Session: ...
+    @property
+    def index(self) -> int: ...
+    def state(self) -> tuple[str, str, str]:
+        """("Open" | "Reconnecting" | "Ended", reason, message)."""
+
+    def stats(self) -> dict[str, int]: ...
+    def close(self, goodbye: bool) -> None:
+        """Ends it; `goodbye` tells the executor that the lease is over. Safe to repeat. BLOCKING, 3 s at most."""
+
+    def lose(self, reason: str, message: str) -> None:
+        """Ends it without a word to the executor, for this reason."""
 
 @final
 class Renewal:
@@ -88,16 +116,13 @@ def open_session(
     reconnect_window: float | None = None,
     open_timeout: float | None = None,
 ) -> int:
-    """Opens (or, `attach`, takes over) a lease's session with one executor; returns the device's index. BLOCKING."""
+    """Opens a session as `Session` does, for code that knows devices by their index alone. BLOCKING."""
 
 def close_session(device: int, goodbye: bool) -> None:
-    """Ends the session; `goodbye` tells the executor that the lease is over. Safe to repeat. BLOCKING, 3 s at most."""
+    """Ends whatever session stands behind the index now. Safe to repeat. BLOCKING, 3 s at most."""
 
 def device_state(device: int) -> tuple[str, str, str]:
     """("Open" | "Reconnecting" | "Ended", reason, message)."""
-
-def lose(device: int, reason: str, message: str) -> None:
-    """The control plane says that the lease is over: its tensors raise RemoteLost from now on."""
 
 def stats(device: int) -> dict[str, int]:
     """Counts of the session. Raises NoLease."""
@@ -113,7 +138,13 @@ def on_notice(callback: Callable[[int, str, str], None]) -> None:
 def label(tensor: torch.Tensor, name: str) -> None: ...
 def device_count() -> int: ...
 def current_device() -> int: ...
-def set_device(device: int) -> None: ...
+def set_device(device: int) -> int:
+    """Makes a leased device the one this thread means; returns what it had set before, -1 for none."""
+
+def restore_device(device: int) -> int:
+    """Puts back what `set_device` returned, leased or not."""
+
+def leased_devices() -> list[int]: ...
 def default_generator(device: int) -> torch.Generator: ...
 def synchronize(device: int) -> None:
     """BLOCKING."""

@@ -81,9 +81,9 @@ class Api:
         """Renews a lease in the background until the result is stopped."""
         return self.control.keep_renewing(f"{self.collection('deviceleases')}/{name}/renew", _RENEW_SECONDS)
 
-    def keep_vigil(self, name: str, uid: str, indexes: list[int]) -> _C.Vigil:
+    def keep_vigil(self, name: str, uid: str, sessions: list[_C.Session]) -> _C.Vigil:
         """Ends sessions that are not connected when the control plane says that their lease is over."""
-        return self.control.keep_vigil(self.collection("deviceleases"), name, uid, indexes)
+        return self.control.keep_vigil(self.collection("deviceleases"), name, uid, sessions)
 
     def _ask(self, method: str, path: str, body: Json | None = None, seconds: float = 30.0) -> Json:
         _process.refuse_fork()

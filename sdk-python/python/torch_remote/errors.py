@@ -48,7 +48,7 @@ class RemoteLost(TorchRemoteError):
 
 
 class LeaseEnded(TorchRemoteError):
-    """The lease ended while it was waited for."""
+    """The lease ended while it was waited for, or is over where one is needed."""
 
     reason = "LeaseEnded"
 

@@ -13,6 +13,7 @@ use torch_remote_proto::chunk::{CHUNK_BYTES, ChunkReader, head};
 use torch_remote_proto::v1::{DownloadRequest, TransferAck};
 use tower::{Service, ServiceExt};
 
+use super::lent::Placed;
 use super::{Access, Lent, Source};
 use crate::connect;
 
@@ -99,11 +100,20 @@ impl Carrier {
             let frame = self.unless_cut(frame.map_err(|error| error.to_string()))?;
             match frame.into_data() {
                 Ok(data) => {
-                    let mut fits = true;
-                    let readable = reader.feed(&data, |offset, piece| fits &= lent.fill(offset, piece));
+                    let mut placed = Placed::Yes;
+                    let readable = reader.feed(&data, |offset, piece| {
+                        if placed == Placed::Yes {
+                            placed = lent.fill(offset, piece);
+                        }
+                    });
                     readable.map_err(|error| Broken::Refused(error.to_string()))?;
-                    if !fits {
-                        return Err(Broken::TakenBack);
+                    match placed {
+                        Placed::Yes => {}
+                        Placed::TakenBack => return Err(Broken::TakenBack),
+                        Placed::Misplaced => {
+                            let why = "the executor sent bytes of another place than those asked for";
+                            return Err(Broken::Refused(why.to_owned()));
+                        }
                     }
                 }
                 Err(frame) => check_status(frame.trailers_ref().unwrap_or(&HeaderMap::new()))?,

@@ -13,7 +13,6 @@ use torch_remote_proto::client::Ending;
 
 use super::background::Background;
 use super::connection::Connection;
-use crate::devices;
 use crate::session::{Order, Session};
 
 /// Between two looks at a session whose lease is over, and two tries to reach the control plane.
@@ -31,11 +30,11 @@ impl Vigil {
         collection: String,
         name: String,
         uid: String,
-        indexes: Vec<i32>,
+        sessions: Vec<&'static Session>,
     ) -> Self {
         let task = Background::start(async move {
-            while let Some(ending) = wait_for_end(&connection, &collection, &name, &uid, &indexes).await {
-                lose_unconnected(&indexes, &ending);
+            while let Some(ending) = wait_for_end(&connection, &collection, &name, &uid, &sessions).await {
+                lose_unconnected(&sessions, &ending);
                 tokio::time::sleep(PAUSE).await;
             }
         });
@@ -57,9 +56,9 @@ async fn wait_for_end(
     collection: &str,
     name: &str,
     uid: &str,
-    indexes: &[i32],
+    sessions: &[&'static Session],
 ) -> Option<Ending> {
-    while indexes.iter().any(|index| devices::session(*index).is_some_and(Session::open)) {
+    while sessions.iter().any(|session| session.open()) {
         let (sender, mut receiver) = unbounded_channel();
         let following = connection.follow(collection, name, sender);
         let looking = async {
@@ -100,8 +99,8 @@ fn ending(text: &str, name: &str, uid: &str) -> Option<Ending> {
     })
 }
 
-fn lose_unconnected(indexes: &[i32], ending: &Ending) {
-    for session in indexes.iter().filter_map(|index| devices::session(*index)) {
+fn lose_unconnected(sessions: &[&'static Session], ending: &Ending) {
+    for session in sessions {
         if session.open() && !session.connected.load(Ordering::Relaxed) {
             session.tell(Order::Abandon(ending.clone()));
         }

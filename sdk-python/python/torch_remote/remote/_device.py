@@ -37,13 +37,26 @@ def device_count() -> int:
 
 
 def current_device() -> int:
-    """Index that `device="remote"` means."""
+    """Index that `device="remote"` means: the one set, or the first that is leased."""
     return _C.current_device()
 
 
 def set_device(device: Device) -> None:
-    """Makes it the device that `device="remote"` means in this thread."""
-    _C.set_device(index_of(device))
+    """Makes it the device that `device="remote"` means in this thread, for as long as its lease lives.
+
+    Raises:
+        NoLease, RemoteLost: no lease stands behind it, or none any more.
+    """
+    _set(index_of(device))
+
+
+def _set(index: int) -> int:
+    """Makes it this thread's device, and leases what TORCH_REMOTE_GPU names where no lease was ever behind it; returns what was set before."""
+    if _C.device_state(index)[1] == "NoLease":
+        from .._leases import ensure_lease
+
+        ensure_lease()
+    return _C.set_device(index)
 
 
 def index_of(device: Device) -> int:
@@ -70,15 +83,14 @@ class device:
         self.prev_idx = -1
 
     def __enter__(self) -> None:
-        self.prev_idx = current_device()
         if self.idx >= 0:
-            _C.set_device(self.idx)
+            self.prev_idx = _set(self.idx)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.idx >= 0:
-            _C.set_device(self.prev_idx)
+            _C.restore_device(self.prev_idx)
 
 
 class device_of(device):

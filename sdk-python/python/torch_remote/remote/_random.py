@@ -6,7 +6,7 @@ import torch
 from torch.types import Device
 
 from .. import _C
-from ._device import device_count, index_of
+from ._device import index_of
 
 __all__ = [
     "get_rng_state",
@@ -59,8 +59,8 @@ def get_rng_state(device: Device = "remote") -> torch.Tensor:
 
 
 def get_rng_state_all() -> list[torch.Tensor]:
-    """States of all leased devices."""
-    return [get_rng_state(index) for index in range(device_count())]
+    """States of all leased devices, in the order of their indexes."""
+    return [get_rng_state(index) for index in _C.leased_devices()]
 
 
 def set_rng_state(new_state: torch.Tensor, device: Device = "remote") -> None:
@@ -69,6 +69,15 @@ def set_rng_state(new_state: torch.Tensor, device: Device = "remote") -> None:
 
 
 def set_rng_state_all(new_states: list[torch.Tensor]) -> None:
-    """Puts each leased device's generator into its state."""
-    for index, state in enumerate(new_states):
+    """Puts each leased device's generator into its state, in the order of their indexes.
+
+    Raises:
+        ValueError: there are more or fewer states than leased devices.
+    """
+    leased = _C.leased_devices()
+    if len(leased) != len(new_states):
+        raise ValueError(
+            f"set_rng_state_all: {len(new_states)} states for {len(leased)} leased devices; set_rng_state(state, device) sets one"
+        )
+    for index, state in zip(leased, new_states, strict=True):
         set_rng_state(state, index)
