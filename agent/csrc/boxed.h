@@ -84,6 +84,7 @@ typedef struct trb_description {
   const trb_resized* resized; uint32_t nresized;
   uint8_t now;     // for trb_run_now: outputs are not given
   uint8_t random;
+  uint8_t default_dtype;  // c10::ScalarType that kernels take where nothing else says one
 } trb_description;
 // How a tensor slot is used, for poison.
 typedef struct trb_slot {

@@ -140,6 +140,10 @@ pub struct Signature {
     pub resized: Vec<Resized>,
     /// Each call carries (seed, count).
     pub random: bool,
+    /// `c10::ScalarType` that kernels take where nothing else says one: the client's default at this call.
+    pub default_dtype: u8,
+    /// Positions of arguments that the client's schema says are written: all that an executor knows of an operator it cannot prepare.
+    pub written: Vec<u32>,
 }
 
 /// What fills a signature's places.

@@ -1,7 +1,7 @@
 //! Protocol numbers, and what changed with each; and which versions of torch fit each other.
 
-/// Spoken by this build on the data path. 1: first.
-pub const DATA_PROTOCOL: u32 = 1;
+/// Spoken by this build on the data path. 1: first. 2: a signature says the default dtype and which arguments are written.
+pub const DATA_PROTOCOL: u32 = 2;
 /// Spoken by this build on the control path. 1: first.
 pub const CONTROL_PROTOCOL: u32 = 1;
 

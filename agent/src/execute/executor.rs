@@ -206,7 +206,7 @@ impl<O: Outlet> Executor<O> {
                         self.now,
                     );
                 }
-                spoil(&mut self.table, &ready.slots, &room.args.views, &failure);
+                spoil(&mut self.table, &ready.spoils, &room.args.views, &failure);
             }
         }
         Ok(())
@@ -332,11 +332,14 @@ fn written(table: &mut Table, slots: &[Slot], views: &[(StorageId, i64)]) {
     }
 }
 
-/// After failure: nothing that would have been written can be trusted.
-fn spoil(table: &mut Table, slots: &[Slot], views: &[(StorageId, i64)], failure: &Rc<Failure>) {
-    for (_, (id, _)) in slots.iter().zip(views).filter(|(slot, _)| slot.writes != 0) {
-        if let Some(entry) = table.get_mut(*id) {
-            entry.spoil(failure);
+/// After failure: nothing that would have been written or returned can be trusted. A kernel may have grown what it was to write before it failed.
+fn spoil(table: &mut Table, slots: &[usize], views: &[(StorageId, i64)], failure: &Rc<Failure>) {
+    for (id, _) in slots.iter().map(|slot| views[*slot]) {
+        let Some(entry) = table.get_mut(id) else { continue };
+        entry.spoil(failure);
+        let held = entry.content.storage().map_or(entry.bytes, Storage::bytes);
+        if held != entry.bytes {
+            table.resized(id, held);
         }
     }
 }

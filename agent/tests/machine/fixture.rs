@@ -21,6 +21,7 @@ use torch_remote_proto::v1::{
     self, AgentEvent, ClientFrame, ControlCommand, ServerFrame, agent_event, client_frame, control_command,
     server_frame,
 };
+use torch_remote_proto::version::{CONTROL_PROTOCOL, DATA_PROTOCOL};
 
 /// Longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -163,7 +164,7 @@ impl Machine {
 
     pub fn hello(&self) -> v1::ControlHello {
         v1::ControlHello {
-            protocol: 1,
+            protocol: CONTROL_PROTOCOL,
             jwks: self.signer.jwks().to_string(),
             issuer: ISSUER.to_owned(),
             heartbeat_ms: 200,
@@ -217,7 +218,7 @@ impl Stream {
     ) -> (Stream, server_frame::Frame) {
         let (frames, outgoing) = mpsc::channel(256);
         let hello = v1::Hello {
-            protocol: 1,
+            protocol: DATA_PROTOCOL,
             client: "test".to_owned(),
             torch: "2.13.0".to_owned(),
             credential: Some(credential),

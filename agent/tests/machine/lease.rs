@@ -52,6 +52,8 @@ fn signature(name: &str, overload: &str, args: Vec<Arg>, outputs: Vec<Output>) -
         outputs,
         resized: Vec::new(),
         random: false,
+        default_dtype: 6,
+        written: Vec::new(),
     })
 }
 

@@ -20,7 +20,7 @@ impl<O: Outlet> Executor<O> {
                 reply::Result::Results(self.name(results, &ready.operator, &room.args)?)
             }
             Err(failure) => {
-                spoil(&mut self.table, &ready.slots, &room.args.views, &failure);
+                spoil(&mut self.table, &ready.spoils, &room.args.views, &failure);
                 reply::Result::Failure(failure.report())
             }
         };
