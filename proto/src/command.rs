@@ -161,6 +161,9 @@ pub struct CallArgs {
     pub first_output: Option<StorageId>,
 }
 
+/// Storage ids lie below this: above them is room for the ids of processes that attach later.
+pub const STORAGE_IDS: u64 = 1 << 62;
+
 /// A CallNow's new storages take ids from `first_output` up to this many.
 pub const NOW_IDS: u64 = 4096;
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use torch_remote_agent::clock;
 use torch_remote_proto::codec::{Decoded, Decoder, Reader};
 use torch_remote_proto::command::{
-    CallArgs, Command, Output, RequestId, Signature, SignatureId, StorageId, TransferId, View,
+    CallArgs, Command, Output, RequestId, STORAGE_IDS, Signature, SignatureId, StorageId, TransferId, View,
 };
 use torch_remote_proto::v1::{self, ErrorClass, reply};
 use torch_remote_proto::violation::Violation;
@@ -166,11 +166,7 @@ impl<O: Outlet> Executor<O> {
             self.signatures.get(&u64::from(number.0)).expect("the decoder lets only defined signatures pass"),
         );
         let first = room.args.first_output.map_or(0, |id| id.0);
-        for id in first..first + ready.fresh.len() as u64 {
-            if self.table.contains(id) {
-                return Err(Stop::Violation(Violation::StorageTwice(id)));
-            }
-        }
+        self.new_ids(first, ready.fresh.len())?;
         let poison = gather(&mut self.table, &ready.slots, self.limits.memory_bytes, room)?;
         let outcome = match (poison, &ready.prepared) {
             (Some(poison), _) => Err(poison),
@@ -247,6 +243,16 @@ impl<O: Outlet> Executor<O> {
                 entry.label(Rc::new(made));
                 Ok(())
             }
+        }
+    }
+
+    /// Checks that so many ids from `first` on may be used and are not.
+    fn new_ids(&self, first: u64, count: usize) -> Result<(), Stop> {
+        let end = first.checked_add(count as u64).filter(|end| *end <= STORAGE_IDS);
+        let end = end.ok_or(Stop::Violation(Violation::StorageRange(first)))?;
+        match (first..end).find(|id| self.table.contains(*id)) {
+            Some(id) => Err(Stop::Violation(Violation::StorageTwice(id))),
+            None => Ok(()),
         }
     }
 

@@ -127,6 +127,23 @@ fn a_clients_mistake_is_a_violation() {
     assert_eq!(violation(client.call(neg, &[77], Some(78))), "UnknownStorage");
     assert_eq!(violation(client.run(Command::Read { request: RequestId(1), view: view(77, &[1]) })), "UnknownStorage");
     assert_eq!(violation(client.executor.run(&Bytes::from_static(b"\xff"))), "Malformed");
+    let mut client = Client::new();
+    let a = client.tensor(&[1., 2.]);
+    let neg = client.define(signature("neg", vec![tensor(&[2])], vec![fresh(&[2])]));
+    assert_eq!(violation(client.run(Command::Create { storage: StorageId(u64::MAX), bytes: 1 })), "StorageRange");
+    assert_eq!(violation(client.call(neg, &[a], Some(u64::MAX))), "StorageRange");
+    let nonzero = signature("nonzero", vec![tensor(&[2])], vec![]);
+    let args =
+        CallArgs { views: vec![(StorageId(a), 0)], first_output: Some(StorageId(u64::MAX)), ..CallArgs::default() };
+    let now = Command::CallNow { request: RequestId(9), signature: Box::new(nonzero), args };
+    assert_eq!(violation(client.run(now)), "StorageRange");
+    let transfer = (TransferId(1), view(a, &[2]));
+    let transfers = Arc::clone(&client.executor.transfers);
+    let wrong = v1::Chunk { transfer: 1, offset: 0, data: Bytes::from_static(b"abc"), total: 3 };
+    let sent = std::thread::spawn(move || futures::executor::block_on(transfers.chunk(1, &wrong)));
+    assert_eq!(sent.join().unwrap(), Ok(3));
+    let announced = Command::WriteBulk { transfer: transfer.0, view: transfer.1, bytes: 8 };
+    assert_eq!(violation(client.run(announced)), "BadTransfer");
 }
 
 #[test]
@@ -162,6 +179,17 @@ fn memory_that_is_not_the_leases_is_refused_before_it_is_allocated() {
     assert!(
         matches!(client.last(request), reply::Result::Failure(failure) if failure.class() == ErrorClass::OutOfMemoryError)
     );
+    // Nor is its upload waited for and staged.
+    let expanded = TensorMeta { sizes: vec![1 << 40], strides: vec![0], ..meta(&[]) };
+    let c = client.tensor(&[3.]);
+    client
+        .run(Command::WriteBulk {
+            transfer: TransferId(7),
+            view: View { meta: expanded, ..view(c, &[]) },
+            bytes: 4 << 40,
+        })
+        .unwrap();
+    assert_eq!(client.values(c, &[1]).unwrap_err().class(), ErrorClass::OutOfMemoryError);
     // An upload whose bytes have no place to go to is not waited for.
     client.run(Command::WriteBulk { transfer: TransferId(2), view: view(b, &[4]), bytes: 16 }).unwrap();
     assert_eq!(client.values(b, &[1]).unwrap_err().class(), ErrorClass::IndexError);
