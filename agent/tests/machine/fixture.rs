@@ -63,15 +63,18 @@ impl Signer {
     }
 
     pub fn lease(&self, epoch: u64, attach: bool) -> String {
-        self.sign(
-            LEASE_TYPE,
-            &LeaseClaims {
-                registered: registered(300),
-                lease: LEASE.to_owned(),
-                slots: vec![SlotEpoch { slot: 0, epoch }],
-                attach,
-            },
-        )
+        self.lease_for(300, epoch, attach)
+    }
+
+    /// A lease's token whose time is over, by more than clocks may differ.
+    pub fn expired(&self, epoch: u64) -> String {
+        self.lease_for(-60, epoch, false)
+    }
+
+    fn lease_for(&self, seconds: i64, epoch: u64, attach: bool) -> String {
+        let slots = vec![SlotEpoch { slot: 0, epoch }];
+        let claims = LeaseClaims { registered: registered(seconds), lease: LEASE.to_owned(), slots, attach };
+        self.sign(LEASE_TYPE, &claims)
     }
 }
 
