@@ -225,11 +225,11 @@ trb_value describe_value(trb_now& now, const Signature& signature, const c10::IV
 extern "C" {
 
 int trb_run_now(trb_signature* prepared, const trb_call* call, trb_now** out, trb_now_view* shown) {
-  std::unique_ptr<trb_now, void (*)(trb_now*)> now(new trb_now, [](trb_now* p) {
-    for (auto* storage : p->fresh) trb_storage_release(storage);
-    delete p;
-  });
   return guard([&] {
+    std::unique_ptr<trb_now, void (*)(trb_now*)> now(new trb_now, [](trb_now* p) {
+      for (auto* storage : p->fresh) trb_storage_release(storage);
+      delete p;
+    });
     const auto& signature = *reinterpret_cast<const Signature*>(prepared);
     Frame& f = frame();
     const Clear clear{f};

@@ -29,7 +29,9 @@ const char* trb_torch_version(void);
 int trb_begin(int cuda, int threads);
 // Once, on the executor thread: InferenceMode from here on.
 void trb_thread_begin(void);
-// Bytes of host memory all tensors may take together; 0 = no limit. CPU only (CUDA is limited by the storages' sizes alone).
+// Bytes of host memory all tensors may take together, temporaries of kernels included; 0 = no limit. CPU only. On CUDA a lease is limited by the sum of its
+// storages' sizes, which Rust keeps: kernels' temporaries and the allocator's cache are not counted. PyTorch's own ceiling, CUDAAllocator::setMemoryFraction, is
+// a virtual function of a class whose header needs CUDA's, which this is not built with; c10::DeviceAllocator, which needs none, has no such function.
 void trb_limit(uint64_t bytes);
 uint64_t trb_allocated(void);
 // Waits for the device. TRB_FATAL when it is lost.
@@ -84,6 +86,7 @@ typedef struct trb_description {
   const trb_resized* resized; uint32_t nresized;
   uint8_t now;     // for trb_run_now: outputs are not given
   uint8_t random;
+  uint8_t default_dtype;  // c10::ScalarType that kernels take where nothing else says one
 } trb_description;
 // How a tensor slot is used, for poison.
 typedef struct trb_slot {

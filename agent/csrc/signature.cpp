@@ -2,6 +2,7 @@
 #include <ATen/Context.h>
 #include <ATen/core/Generator.h>
 #include <ATen/ops/empty.h>
+#include <c10/core/DefaultDtype.h>
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -28,6 +29,36 @@ bool keeps_out(std::string_view name) {
   return name.starts_with("aten::empty") || name.starts_with("aten::new_empty") || name.starts_with("aten::resize") || name.starts_with("aten::_resize") ||
          name == "aten::_efficientzerotensor";
 }
+
+// What kernels write though their schemas do not mark it, as their sources do it: running statistics move in training, and a recurrent layer works in its
+// dropout state and its reserve. `when` names the boolean argument that must be true for it, where there is one.
+struct HiddenWrite {
+  std::string_view op, argument, when;
+};
+constexpr std::array hidden_writes{
+    HiddenWrite{"aten::batch_norm", "running_mean", "training"},
+    HiddenWrite{"aten::batch_norm", "running_var", "training"},
+    HiddenWrite{"aten::_batch_norm_impl_index", "running_mean", "training"},
+    HiddenWrite{"aten::_batch_norm_impl_index", "running_var", "training"},
+    HiddenWrite{"aten::native_batch_norm", "running_mean", "training"},
+    HiddenWrite{"aten::native_batch_norm", "running_var", "training"},
+    HiddenWrite{"aten::cudnn_batch_norm", "running_mean", "training"},
+    HiddenWrite{"aten::cudnn_batch_norm", "running_var", "training"},
+    HiddenWrite{"aten::miopen_batch_norm", "running_mean", "training"},
+    HiddenWrite{"aten::miopen_batch_norm", "running_var", "training"},
+    HiddenWrite{"aten::instance_norm", "running_mean", "use_input_stats"},
+    HiddenWrite{"aten::instance_norm", "running_var", "use_input_stats"},
+    HiddenWrite{"aten::batch_norm_update_stats", "running_mean", ""},
+    HiddenWrite{"aten::batch_norm_update_stats", "running_var", ""},
+    HiddenWrite{"aten::batch_norm_gather_stats", "running_mean", ""},
+    HiddenWrite{"aten::batch_norm_gather_stats", "running_var", ""},
+    HiddenWrite{"aten::batch_norm_gather_stats_with_counts", "running_mean", ""},
+    HiddenWrite{"aten::batch_norm_gather_stats_with_counts", "running_var", ""},
+    HiddenWrite{"aten::_cudnn_rnn", "dropout_state", "train"},
+    HiddenWrite{"aten::miopen_rnn", "dropout_state", "train"},
+    HiddenWrite{"aten::_cudnn_rnn_backward", "reserve", ""},
+    HiddenWrite{"aten::miopen_rnn_backward", "reserve", ""},
+};
 
 bool writes(const c10::Argument& declared) { return declared.alias_info() != nullptr && declared.alias_info()->isWrite(); }
 
@@ -77,7 +108,8 @@ Output::Output(const trb_output& output) : kind(static_cast<OutputKind>(output.k
 
 Signature::Signature(const trb_description& description)
     : op(c10::Dispatcher::singleton().findSchemaOrThrow(description.name, description.overload)), now(description.now != 0), random(description.random != 0),
-      fused_cell(device().is_cpu() && is_fused_cell(description.name)) {
+      fused_cell(device().is_cpu() && is_fused_cell(description.name)), default_dtype(static_cast<c10::ScalarType>(description.default_dtype)) {
+  TORCH_CHECK_TYPE(c10::isFloatingType(default_dtype), "the default dtype must be a floating point one, and number ", static_cast<int>(description.default_dtype), " came");
   const auto& schema = op.schema();
   TORCH_CHECK_TYPE(description.nargs == schema.arguments().size(), name(), " takes ", schema.arguments().size(), " arguments and ", description.nargs, " came");
   TORCH_CHECK_TYPE(now || description.noutputs == schema.returns().size(), name(), " returns ", schema.returns().size(), " values and ", description.noutputs,
@@ -85,6 +117,7 @@ Signature::Signature(const trb_description& description)
   constants.resize(description.nargs);
   for (uint32_t i = 0; i < description.nargs; i++) take_argument(i, description.args[i], schema.arguments()[i]);
   for (uint32_t i = 0; i < description.noutputs; i++) outputs.emplace_back(description.outputs[i]);
+  take_hidden_writes();
   resized.resize(tensors.size());
   for (uint32_t i = 0; i < description.nresized; i++) {
     const auto& entry = description.resized[i];
@@ -104,6 +137,17 @@ void Signature::take_tensor(Place place, const trb_meta& meta, const c10::Argume
   Meta parsed(meta);
   uses.push_back({static_cast<uint8_t>(!whole), static_cast<uint8_t>(written), whole && parsed.dense ? parsed.bytes() : -1});
   tensors.push_back({place, std::move(parsed), written});
+}
+
+void Signature::take_hidden_writes() {
+  const auto& schema = op.schema();
+  for (const auto& hidden : hidden_writes) {
+    if (schema.name() != hidden.op) continue;
+    const auto when = hidden.when.empty() ? std::nullopt : schema.argumentIndexWithName(hidden.when);
+    if (when && constants[static_cast<size_t>(*when)].isBool() && !constants[static_cast<size_t>(*when)].toBool()) continue;
+    for (size_t slot = 0; slot < tensors.size(); slot++)
+      if (schema.arguments()[tensors[slot].place.argument].name() == hidden.argument) uses[slot].writes = 1;
+  }
 }
 
 void Signature::take_list(uint32_t position, const trb_arg& arg, const c10::Type& item_type, const c10::Argument& declared) {
@@ -243,6 +287,8 @@ void Signature::fill(const trb_call& call, std::vector<c10::IValue>& stack, std:
 }
 
 void Signature::execute(const trb_call& call, std::vector<c10::IValue>& stack) const {
+  // One for the whole process, and only this thread runs operators.
+  if (c10::get_default_dtype_as_scalartype() != default_dtype) c10::set_default_dtype(c10::scalarTypeToTypeMeta(default_dtype));
   if (random) {
     auto generator = at::globalContext().defaultGenerator(device());
     const std::lock_guard<std::mutex> lock(generator.mutex());

@@ -41,6 +41,7 @@ struct ListArgument {
 struct Signature {
   c10::OperatorHandle op;
   bool now, random, fused_cell;
+  c10::ScalarType default_dtype;
   std::vector<c10::IValue> constants;  // one per argument; None where a slot fills in
   std::vector<ListArgument> lists;
   std::vector<TensorSlot> tensors;
@@ -62,6 +63,8 @@ struct Signature {
   void take_argument(uint32_t position, const trb_arg& arg, const c10::Argument& declared);
   void take_list(uint32_t position, const trb_arg& arg, const c10::Type& item_type, const c10::Argument& declared);
   void take_tensor(Place place, const trb_meta& meta, const c10::Argument& declared);
+  // Marks what the kernel writes and its schema does not say.
+  void take_hidden_writes();
 };
 
 }  // namespace trb

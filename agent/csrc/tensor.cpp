@@ -27,8 +27,9 @@ class LimitedAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
     const uint64_t ceiling = limit.load(std::memory_order_relaxed);
-    if (ceiling != 0 && used.load(std::memory_order_relaxed) + bytes > ceiling) {
-      TORCH_CHECK_WITH(OutOfMemoryError, false, "out of memory: ", bytes, " bytes were asked for, ", used.load(),
+    const uint64_t now = used.load(std::memory_order_relaxed);
+    if (ceiling != 0 && (now > ceiling || bytes > ceiling - now)) {
+      TORCH_CHECK_WITH(OutOfMemoryError, false, "out of memory: ", bytes, " bytes were asked for, ", now,
                        " are in use and the lease may use ", ceiling, ". Free tensors, or lease more memory");
     }
     void* address = c10::alloc_cpu(bytes);
@@ -49,12 +50,22 @@ std::atomic<uint64_t> LimitedAllocator::limit{0};
 
 bool contains(const char* text, const char* part) { return std::strstr(text, part) != nullptr; }
 
+bool device_lost() {
+  try {
+    c10::impl::VirtualGuardImpl(current_device.type()).synchronizeDevice(current_device.index());
+    return false;
+  } catch (...) {
+    return true;
+  }
+}
+
 int class_of(const c10::Error& error, int otherwise) {
   const char* text = error.what_without_backtrace();
   set_error(text);
   // The host allocator reports exhaustion as a plain error.
   if (otherwise == 1 && contains(text, "DefaultCPUAllocator: can't allocate memory")) return 6;
-  if (otherwise == 1 && current_device.is_cuda() && contains(text, "CUDA error")) return TRB_FATAL;
+  // CUDA's libraries say this of refused arguments as well: what is lost cannot be waited for.
+  if (otherwise == 1 && current_device.is_cuda() && contains(text, "CUDA error") && device_lost()) return TRB_FATAL;
   return otherwise;
 }
 

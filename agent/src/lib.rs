@@ -4,6 +4,7 @@
 //! (`torch-remote-executor`, `src/execute`). Invariant: nothing here links libtorch.
 
 pub mod clock;
+pub mod guest;
 pub mod link;
 pub mod pinned;
 pub mod socket;

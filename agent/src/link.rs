@@ -70,7 +70,7 @@ pub enum FromExecutor {
     },
     /// The session is over; the executor exits within a second.
     Finished {
-        /// `Goodbye`, `Violation`, `Crashed`, or the reason of `End`.
+        /// `Goodbye`, `Crashed`, the name of the violation that ended it, or the reason of `End`.
         reason: String,
         /// For people.
         message: String,

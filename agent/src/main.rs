@@ -35,6 +35,9 @@ struct Supervise {
     /// For executors: where libtorch is.
     #[arg(long, env = "LD_LIBRARY_PATH", hide_env_values = true)]
     library_path: Option<String>,
+    /// The GPUs that it may use, as CUDA names them: the slots' GPUs count from the first of these. Default: all.
+    #[arg(long, env = "CUDA_VISIBLE_DEVICES")]
+    gpus: Option<String>,
     /// Which logs to write.
     #[arg(long, env = "TORCH_REMOTE_LOG", default_value = "info")]
     log: String,
@@ -57,7 +60,7 @@ fn supervise(arguments: Supervise) -> anyhow::Result<()> {
         Some(path) => path,
         None => std::env::current_exe()?.with_file_name("torch-remote-executor"),
     };
-    let program = Program { path, library_path: arguments.library_path, log: arguments.log };
+    let program = Program { path, library_path: arguments.library_path, log: arguments.log, gpus: arguments.gpus };
     // One thread: executors die with the thread that starts them, and it has little to do.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

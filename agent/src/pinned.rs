@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::{Stream, StreamExt};
 use rcgen::PublicKeyData;
+use rustix::net::sockopt;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use serde::{Deserialize, Serialize};
@@ -21,16 +22,25 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use torch_remote_proto::v1::Endpoint;
 
+use crate::guest::Guest;
 use crate::socket::{self, Acceptor, Connection};
 
 /// For a client to prove nothing more than that it speaks TLS.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// For a session's hello to be accepted, or a bulk call to show the session's secret, after the handshake.
+const ADMITTED: Duration = Duration::from_secs(20);
 /// Handshakes at once; more wait.
 const HANDSHAKES: usize = 64;
 /// Connections at once; more wait, so that nobody takes all descriptors of a session's process.
 const CONNECTIONS: usize = 256;
 /// After a connection that cannot be accepted: descriptors are short.
 const PAUSE: Duration = Duration::from_millis(100);
+/// A quiet connection's host is asked after this whether it is there,
+const QUIET: Duration = Duration::from_secs(600);
+/// then again and again,
+const PROBE: Duration = Duration::from_secs(60);
+/// so often before it counts as gone. Together half an hour: a host that sleeps as long may come back.
+const PROBES: u32 = 20;
 /// HTTP/2, the only protocol spoken.
 const ALPN: &[u8] = b"h2";
 
@@ -181,12 +191,23 @@ async fn greet(
             return Err(error);
         }
     };
+    watch(&stream)?;
     let room = room.acquire_owned().await.map_err(io::Error::other)?;
     let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
     if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not say that it speaks HTTP/2"));
     }
-    Ok(Connection::Tls(Box::new(stream), room))
+    Ok(Connection::Tls(Box::new(Guest::new(stream, room, ADMITTED))))
+}
+
+/// Has the kernel find out when the other host is gone. Not HTTP/2's pings, which a process that is only stopped for a while does not answer: its lease decides how
+/// long it may be silent.
+fn watch(stream: &tokio::net::TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, QUIET)?;
+    sockopt::set_tcp_keepintvl(stream, PROBE)?;
+    sockopt::set_tcp_keepcnt(stream, PROBES)?;
+    Ok(())
 }
 
 #[cfg(test)]

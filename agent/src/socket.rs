@@ -1,7 +1,6 @@
 //! Listening sockets, and gRPC over them.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::pin::Pin;
@@ -14,6 +13,8 @@ use tokio_rustls::server::TlsStream;
 use tonic::transport::Server;
 use torch_remote_api::agent::Listen;
 use torch_remote_proto::v1::Endpoint;
+
+use crate::guest::{Admission, Guest};
 
 /// Receive window of a stream, bytes: 1.3 times a gigabit's bandwidth times 50 ms, twice.
 const STREAM_WINDOW: u32 = 16 << 20;
@@ -59,7 +60,7 @@ pub enum Connection {
     /// With nodelay.
     Tcp(TcpStream),
     /// From another host, with its place among the connections.
-    Tls(Box<TlsStream<TcpStream>>, OwnedSemaphorePermit),
+    Tls(Box<Guest<TlsStream<TcpStream>, OwnedSemaphorePermit>>),
 }
 
 impl Listening {
@@ -187,12 +188,12 @@ fn open_unix(path: &str) -> io::Result<std::os::unix::net::UnixListener> {
 }
 
 impl tonic::transport::server::Connected for Connection {
-    type ConnectInfo = Option<SocketAddr>;
+    /// Every call of the connection carries it; one of this host needs none.
+    type ConnectInfo = Admission;
     fn connect_info(&self) -> Self::ConnectInfo {
         match self {
-            Connection::Unix(_) => None,
-            Connection::Tcp(stream) => stream.peer_addr().ok(),
-            Connection::Tls(stream, _) => stream.get_ref().0.peer_addr().ok(),
+            Connection::Unix(_) | Connection::Tcp(_) => Admission::default(),
+            Connection::Tls(guest) => guest.admission(),
         }
     }
 }
@@ -202,7 +203,7 @@ impl AsyncRead for Connection {
         match self.get_mut() {
             Connection::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
             Connection::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Connection::Tls(stream, _) => Pin::new(stream).poll_read(cx, buffer),
+            Connection::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -212,7 +213,7 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Connection::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
             Connection::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Connection::Tls(stream, _) => Pin::new(stream).poll_write(cx, bytes),
+            Connection::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
     fn poll_write_vectored(
@@ -223,28 +224,28 @@ impl AsyncWrite for Connection {
         match self.get_mut() {
             Connection::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Connection::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Connection::Tls(stream, _) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Connection::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
     fn is_write_vectored(&self) -> bool {
         match self {
             Connection::Unix(stream) => stream.is_write_vectored(),
             Connection::Tcp(stream) => stream.is_write_vectored(),
-            Connection::Tls(stream, _) => stream.is_write_vectored(),
+            Connection::Tls(stream) => stream.is_write_vectored(),
         }
     }
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Connection::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Connection::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Connection::Tls(stream, _) => Pin::new(stream).poll_flush(cx),
+            Connection::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Connection::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Connection::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Connection::Tls(stream, _) => Pin::new(stream).poll_shutdown(cx),
+            Connection::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

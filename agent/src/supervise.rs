@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tonic::Status;
 use torch_remote_api::agent::AgentConfig;
 use torch_remote_proto::v1::{self, AgentEvent, SlotState, agent_event, control_command::Command};
-use torch_remote_proto::version::CONTROL_PROTOCOL;
+use torch_remote_proto::version::{CONTROL_PROTOCOL, MAX_EVENT_BYTES};
 
 use crate::clock::Clock;
 use crate::link::{Configuration, FromExecutor, Keys, Lease, ToExecutor};
@@ -201,7 +201,8 @@ pub async fn run(config: AgentConfig, program: Program) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(system("wait for signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("wait for signals"))?;
     let mut supervisor = Supervisor::new(config, program, Arc::clone(&verifier), keys, processes)?;
-    let service = ControlServer::new(control::Service::new(verifier, commands));
+    let service = control::Service::new(verifier, commands);
+    let service = ControlServer::new(service).max_encoding_message_size(MAX_EVENT_BYTES);
     let connections = listening.accept().map_err(system("accept Control calls"))?.connections();
     let server = socket::grpc().add_service(service).serve_with_incoming(connections);
     tokio::pin!(server);

@@ -1,6 +1,7 @@
-//! `Chunk` messages framed by hand, as gRPC frames them: the bytes of a tensor go into and out of HTTP/2 frames without another copy.
+//! `Chunk` messages framed by hand, as gRPC frames them: on the SDK's side the bytes of a tensor go into and out of HTTP/2 frames without another copy.
 //!
-//! Owns the five bytes of gRPC's prefix and protobuf's field numbers of `Chunk`. Leaves connections to the SDK and the agent. What is written here is read by any
+//! Owns the five bytes of gRPC's prefix and protobuf's field numbers of `Chunk`. Leaves connections to the SDK. The agent's end is generated, and copies:
+//! a chunk is decoded into a buffer of its own, gathered with the others of its transfer, and written into the tensor when all are there. What is written here is read by any
 //! gRPC peer, and what any gRPC peer writes is read here.
 
 use prost::encoding::{decode_varint, encode_varint};

@@ -20,10 +20,19 @@ pub use signature::Places;
 
 /// Longest `Batch.commands`, bytes. A longer one is a violation.
 pub const MAX_BATCH_BYTES: usize = 2 << 20;
+/// What a batch takes of the window beside its commands: it is kept, queued and numbered, so an empty one is not free. Bytes.
+const BATCH_BYTES: u64 = 128;
 /// Most signatures defined at a time.
 pub const MAX_SIGNATURES: usize = 1 << 20;
+/// Most bytes of definitions at a time: what is made of one takes a multiple of its length.
+pub const MAX_SIGNATURE_BYTES: usize = 32 << 20;
 /// Longest label, bytes.
 pub const MAX_LABEL: usize = 1024;
+
+/// Bytes of the window that a batch of so many bytes of commands takes, on both ends.
+pub fn window_bytes(commands: usize) -> u64 {
+    commands as u64 + BATCH_BYTES
+}
 
 /// First byte of each command.
 pub mod tag {
@@ -86,8 +95,8 @@ pub enum Malformed {
     /// Define of a number that is defined.
     #[error("signature {0} is defined already")]
     Redefined(u32),
-    /// More than [`MAX_SIGNATURES`].
-    #[error("more than {MAX_SIGNATURES} signatures are defined")]
+    /// More than [`MAX_SIGNATURES`] or [`MAX_SIGNATURE_BYTES`].
+    #[error("more than {MAX_SIGNATURES} signatures or {MAX_SIGNATURE_BYTES} bytes of them are defined")]
     TooManySignatures,
     /// CallNow with outputs.
     #[error("a CallNow names outputs")]
@@ -103,10 +112,17 @@ pub enum Decoded {
     Other(Command),
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Defined {
+    places: Places,
+    bytes: usize,
+}
+
 /// Decodes the batches of one session, in order.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    defined: HashMap<u32, Places, BuildHasherDefault<NumberHasher>>,
+    defined: HashMap<u32, Defined, BuildHasherDefault<NumberHasher>>,
+    bytes: usize,
 }
 
 impl Decoder {
@@ -126,7 +142,7 @@ impl Decoder {
         let tag = reader.byte()?;
         if tag == tag::CALL {
             let number = reader.unsigned32()?;
-            let places = *self.defined.get(&number).ok_or(Malformed::Undefined(number))?;
+            let Defined { places, .. } = *self.defined.get(&number).ok_or(Malformed::Undefined(number))?;
             decode_args(reader, places, places.fresh > 0, args)?;
             return Ok(Some(Decoded::Call(SignatureId(number))));
         }
@@ -159,7 +175,7 @@ impl Decoder {
             tag::DEFINE => self.define(r)?,
             tag::FORGET => {
                 let number = r.unsigned32()?;
-                self.defined.remove(&number).ok_or(Malformed::Undefined(number))?;
+                self.bytes -= self.defined.remove(&number).ok_or(Malformed::Undefined(number))?.bytes;
                 Command::Forget(SignatureId(number))
             }
             tag::WRITE => Command::Write { view: r.view()?, data: r.bytes()? },
@@ -183,11 +199,14 @@ impl Decoder {
 
     fn define(&mut self, reader: &mut Reader<'_>) -> Result<Command, Malformed> {
         let number = reader.unsigned32()?;
+        let before = reader.remaining();
         let signature = signature::decode(reader)?;
-        if self.defined.len() >= MAX_SIGNATURES {
+        let bytes = before - reader.remaining();
+        self.bytes += bytes;
+        if self.defined.len() >= MAX_SIGNATURES || self.bytes > MAX_SIGNATURE_BYTES {
             return Err(Malformed::TooManySignatures);
         }
-        if self.defined.insert(number, Places::of(&signature)).is_some() {
+        if self.defined.insert(number, Defined { places: Places::of(&signature), bytes }).is_some() {
             return Err(Malformed::Redefined(number));
         }
         Ok(Command::Define(SignatureId(number), Box::new(signature)))

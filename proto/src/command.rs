@@ -140,6 +140,10 @@ pub struct Signature {
     pub resized: Vec<Resized>,
     /// Each call carries (seed, count).
     pub random: bool,
+    /// `c10::ScalarType` that kernels take where nothing else says one: the client's default at this call.
+    pub default_dtype: u8,
+    /// Positions of arguments that the client's schema says are written: all that an executor knows of an operator it cannot prepare.
+    pub written: Vec<u32>,
 }
 
 /// What fills a signature's places.
@@ -156,6 +160,9 @@ pub struct CallArgs {
     /// Id of the first new storage, where there is one.
     pub first_output: Option<StorageId>,
 }
+
+/// Storage ids lie below this: above them is room for the ids of processes that attach later.
+pub const STORAGE_IDS: u64 = 1 << 62;
 
 /// A CallNow's new storages take ids from `first_output` up to this many.
 pub const NOW_IDS: u64 = 4096;

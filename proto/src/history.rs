@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::codec::window_bytes;
 use crate::v1::Batch;
 
 /// Numbered batches, the oldest first. Its size is bounded by whoever makes batches: see [`History::bytes`].
@@ -26,7 +27,7 @@ impl History {
         self.acknowledged
     }
 
-    /// Bytes of commands kept.
+    /// Bytes of the window that those kept take.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -34,7 +35,7 @@ impl History {
     /// Gives whole commands the next number and keeps them.
     pub fn push(&mut self, commands: Bytes) -> Batch {
         self.made += 1;
-        self.bytes += commands.len() as u64;
+        self.bytes += window_bytes(commands.len());
         self.kept.push_back(commands.clone());
         Batch { seq: self.made, commands }
     }
@@ -43,7 +44,7 @@ impl History {
     pub fn acknowledge(&mut self, seq: u64) {
         while self.acknowledged < seq.min(self.made) {
             let commands = self.kept.pop_front().expect("a batch made and not acknowledged is kept");
-            self.bytes -= commands.len() as u64;
+            self.bytes -= window_bytes(commands.len());
             self.acknowledged += 1;
         }
     }

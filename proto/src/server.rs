@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::codec::MAX_BATCH_BYTES;
+use crate::codec::{MAX_BATCH_BYTES, window_bytes};
 use crate::v1::{
     self, Batch, Ended, Hello, KeepAliveAck, Notice, Received, Welcome, client_frame, hello::Credential, reply,
     server_frame,
@@ -237,10 +237,18 @@ impl Server {
         }
     }
 
-    /// Whether the resume secret is this one: what `tr-secret` of a bulk call must show. Takes the same time for every wrong one.
-    pub fn secret_fits(&self, secret: &[u8]) -> bool {
+    /// The process whose resume secret this is, if it holds the session: what `tr-secret` of a bulk call must show. Takes the same time for every wrong one.
+    pub fn admits(&self, secret: &[u8]) -> Option<Incarnation> {
         match &self.state {
-            State::Open(session) => session.secret_fits(secret),
+            State::Open(session) => session.secret_fits(secret).then_some(session.incarnation),
+            State::Bound | State::Ended { .. } => None,
+        }
+    }
+
+    /// Whether so many replies to this process wait to be seen that the executor is to make no more until some are.
+    pub fn replies_full(&self, incarnation: Incarnation) -> bool {
+        match &self.state {
+            State::Open(session) => session.incarnation == incarnation && session.replies.full(),
             State::Bound | State::Ended { .. } => false,
         }
     }
@@ -525,7 +533,7 @@ impl Session {
         if batch.commands.len() > MAX_BATCH_BYTES {
             return Err(Violation::BatchTooLong(batch.commands.len() as u64));
         }
-        self.batches.receive(batch.commands.len() as u64);
+        self.batches.receive(window_bytes(batch.commands.len()));
         // The batch that crosses the line was allowed when the client began to send it.
         if self.batches.waiting_bytes > allowed.saturating_add(MAX_BATCH_BYTES as u64) {
             return Err(Violation::WindowExceeded { held: self.batches.waiting_bytes, allowed });

@@ -83,6 +83,9 @@ pub enum Violation {
     /// A storage id was used twice.
     #[error("storage {0} exists already")]
     StorageTwice(u64),
+    /// A storage id at or above [`crate::command::STORAGE_IDS`].
+    #[error("storage id {0} is too large")]
+    StorageRange(u64),
     /// Bulk bytes that do not fit their announcement.
     #[error("transfer {0} carries bytes that were not announced")]
     BadTransfer(u64),
@@ -108,6 +111,7 @@ impl Violation {
             Violation::Malformed(_) => "Malformed",
             Violation::UnknownStorage(_) => "UnknownStorage",
             Violation::StorageTwice(_) => "StorageTwice",
+            Violation::StorageRange(_) => "StorageRange",
             Violation::BadTransfer(_) => "BadTransfer",
         }
     }

@@ -115,6 +115,8 @@ typedef struct tr_signature {
   const tr_output* outputs; uint32_t noutputs; // one per return
   const tr_resized* resized; uint32_t nresized;
   uint8_t random;                              // carries (seed, n) even if no argument is a generator
+  uint8_t default_dtype;                       // torch.get_default_dtype() at the call: kernels there look it up too
+  const uint32_t* written; uint32_t nwritten;  // positions of arguments that the schema says are written
 } tr_signature;
 
 typedef struct tr_call_args {

@@ -78,6 +78,9 @@ pub(crate) struct Signature {
     pub resized: *const Resized,
     pub nresized: u32,
     pub random: u8,
+    pub default_dtype: u8,
+    pub written: *const u32,
+    pub nwritten: u32,
 }
 
 #[repr(C)]

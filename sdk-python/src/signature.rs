@@ -36,6 +36,8 @@ pub(crate) unsafe fn signature(raw: &raw::Signature) -> Result<Signature, Failur
                 .map(|item| Resized { slot: item.slot, meta: meta(&item.meta) })
                 .collect(),
             random: raw.random != 0,
+            default_dtype: raw.default_dtype,
+            written: raw::slice(raw.written, raw.nwritten).to_vec(),
         })
     }
 }

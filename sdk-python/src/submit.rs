@@ -331,6 +331,8 @@ pub(crate) fn time_calls(calls: u32) -> f64 {
         outputs: vec![Output::Fresh { bytes: 16384, meta: meta() }],
         resized: Vec::new(),
         random: false,
+        default_dtype: 6,
+        written: Vec::new(),
     };
     let outgoing = std::sync::Mutex::new(Outgoing::default());
     let lock = || outgoing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

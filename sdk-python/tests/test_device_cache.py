@@ -95,12 +95,15 @@ def test_flags_of_a_tensor_are_part_of_a_signature(device: torch.device) -> None
 
 def test_the_default_dtype_is_part_of_a_signature(device: torch.device) -> None:
     whole = torch.arange(4, device=device)
-    assert (whole / 2).dtype == torch.float32
+    assert (whole / 2).cpu().tolist() == [0.0, 0.5, 1.0, 1.5]
     torch.set_default_dtype(torch.float64)
     try:
-        assert (whole / 2).dtype == torch.float64
+        halves = whole / 2
+        assert halves.dtype == torch.float64
+        assert halves.cpu().tolist() == [0.0, 0.5, 1.0, 1.5]
     finally:
         torch.set_default_dtype(torch.float32)
+    assert (whole / 2).cpu().dtype == torch.float32
 
 
 def test_a_second_lease_uses_the_signatures_of_the_first(device: torch.device, lease) -> None:

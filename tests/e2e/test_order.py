@@ -99,6 +99,33 @@ def test_a_whole_write_clears_the_poison_of_an_out_argument_whether_it_grew_or_n
         assert out.cpu().tolist() == [5.0] * 4
 
 
+def test_batch_norm_of_a_poisoned_tensor_poisons_its_statistics_in_training_alone(device: torch.device) -> None:
+    bn = torch.nn.BatchNorm1d(4).to(device)
+    bad = failing(device).expand(3, 4)
+    bn.eval()
+    bn(bad)
+    assert bn.running_mean.cpu().tolist() == [0.0] * 4
+    bn.train()
+    bn(bad)
+    for statistics in (bn.running_mean, bn.running_var):
+        with pytest.raises(IndexError):
+            statistics.cpu()
+    bn.reset_running_stats()
+    bn(torch.ones(3, 4, device=device))
+    assert bn.running_mean.cpu().allclose(torch.full((4,), 0.1))
+
+
+def test_a_custom_operator_without_results_poisons_what_it_would_have_written(device: torch.device) -> None:
+    library = torch.library.Library("remote_order", "DEF")
+    library.define("bump(Tensor y, Tensor(a!) x) -> ()")
+    library.impl("bump", lambda y, x: None, "Meta")
+    x, y = torch.zeros(4, device=device), torch.ones(4, device=device)
+    torch.ops.remote_order.bump(y, x)
+    with pytest.raises(NotImplementedError, match="remote_order::bump"):
+        x.cpu()
+    assert y.cpu().tolist() == [1.0] * 4
+
+
 def test_synchronize_raises_the_first_failure_once_and_names_the_operator(device: torch.device) -> None:
     torch.remote.synchronize(device)
     bad = failing(device)

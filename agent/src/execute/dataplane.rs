@@ -7,17 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{Stream, stream};
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::metadata::MetadataMap;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
+use torch_remote_agent::guest::Admission;
 use torch_remote_agent::services::data_plane_server::DataPlane;
-use torch_remote_proto::server::{Input, StreamId};
+use torch_remote_proto::server::{Incarnation, Input, StreamId};
 use torch_remote_proto::v1::{
     Chunk, ClientFrame, DownloadRequest, Refused, ServerFrame, TransferAck, client_frame, server_frame,
 };
 use torch_remote_proto::violation::Violation;
 
-use crate::session::{Frames, Session};
+use crate::session::{FRAMES, Frames, Session};
 use crate::transfer::Refusal;
 
 /// The service of one lease.
@@ -37,41 +37,44 @@ impl Service {
         Service { session }
     }
 
-    fn admit(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        let text = |name| metadata.get(name).and_then(|value| value.to_str().ok());
+    /// The process whose call it is.
+    fn admit<T>(&self, request: &Request<T>) -> Result<Incarnation, Status> {
+        let text = |name| request.metadata().get(name).and_then(|value| value.to_str().ok());
         let secret = text("tr-secret").and_then(unhex);
-        match (text("tr-lease"), secret) {
-            (Some(lease), Some(secret)) if self.session.admits(lease, &secret) => Ok(()),
-            _ => {
-                Err(Status::unauthenticated("SessionLost: tr-lease and tr-secret are not those of this slot's session"))
-            }
-        }
+        let admitted = text("tr-lease").zip(secret).and_then(|(lease, secret)| self.session.admits(lease, &secret));
+        let incarnation = admitted.ok_or_else(|| {
+            Status::unauthenticated("SessionLost: tr-lease and tr-secret are not those of this slot's session")
+        })?;
+        admission(request).give();
+        Ok(incarnation)
     }
 }
 
 #[tonic::async_trait]
 impl DataPlane for Service {
-    type SessionStream = UnboundedReceiverStream<Result<ServerFrame, Status>>;
+    type SessionStream = ReceiverStream<Result<ServerFrame, Status>>;
     type DownloadStream = Pin<Box<dyn Stream<Item = Result<Chunk, Status>> + Send>>;
 
     async fn session(&self, request: Request<Streaming<ClientFrame>>) -> Result<Response<Self::SessionStream>, Status> {
-        let (frames, outgoing) = mpsc::unbounded_channel();
-        tokio::spawn(converse(Arc::clone(&self.session), request.into_inner(), frames));
-        Ok(Response::new(UnboundedReceiverStream::new(outgoing)))
+        let (frames, outgoing) = mpsc::channel(FRAMES);
+        let admission = admission(&request);
+        tokio::spawn(converse(Arc::clone(&self.session), request.into_inner(), frames, admission));
+        Ok(Response::new(ReceiverStream::new(outgoing)))
     }
 
     async fn upload(&self, request: Request<Streaming<Chunk>>) -> Result<Response<TransferAck>, Status> {
-        self.admit(request.metadata())?;
+        let incarnation = self.admit(&request)?;
         let mut chunks = request.into_inner();
         let mut acknowledged = TransferAck::default();
         while let Some(chunk) = chunks.message().await? {
             if chunk.data.len() > CHUNK {
                 return Err(Status::invalid_argument("a chunk is longer than 1 MiB"));
             }
-            let received = self.session.transfers.chunk(chunk.transfer, chunk.offset, chunk.total, &chunk.data).await;
+            let received = self.session.transfers.chunk(incarnation.0, &chunk).await;
             let received = received.map_err(|refusal| match refusal {
                 Refusal::Gap { .. } => Status::out_of_range(refusal.to_string()),
                 Refusal::Announced(_) => Status::invalid_argument(refusal.to_string()),
+                Refusal::Superseded => Status::unauthenticated(refusal.to_string()),
             })?;
             acknowledged = TransferAck { transfer: chunk.transfer, received };
         }
@@ -79,18 +82,23 @@ impl DataPlane for Service {
     }
 
     async fn download(&self, request: Request<DownloadRequest>) -> Result<Response<Self::DownloadStream>, Status> {
-        self.admit(request.metadata())?;
+        let incarnation = self.admit(&request)?;
         let DownloadRequest { transfer, offset } = request.into_inner();
         let data = self
             .session
             .transfers
-            .bytes(transfer)
+            .bytes(incarnation.0, transfer)
             .ok_or_else(|| Status::not_found(format!("transfer {transfer} is not staged")))?;
         if offset > data.len() as u64 {
             return Err(Status::out_of_range(format!("transfer {transfer} has {} bytes", data.len())));
         }
         Ok(Response::new(Box::pin(stream::iter(chunks(transfer, offset as usize, data)))))
     }
+}
+
+/// Of the call's connection.
+fn admission<T>(request: &Request<T>) -> Admission {
+    request.extensions().get().cloned().unwrap_or_default()
 }
 
 fn chunks(transfer: u64, offset: usize, data: Bytes) -> impl Iterator<Item = Result<Chunk, Status>> {
@@ -102,7 +110,7 @@ fn chunks(transfer: u64, offset: usize, data: Bytes) -> impl Iterator<Item = Res
 }
 
 /// Reads one stream to its end.
-async fn converse(session: Arc<Session>, mut incoming: Streaming<ClientFrame>, frames: Frames) {
+async fn converse(session: Arc<Session>, mut incoming: Streaming<ClientFrame>, frames: Frames, admission: Admission) {
     let hello = match tokio::time::timeout(GREETING, incoming.message()).await {
         Ok(Ok(Some(ClientFrame { frame: Some(client_frame::Frame::Hello(hello)) }))) => hello,
         Ok(Ok(Some(_))) => return refuse(&frames),
@@ -111,7 +119,11 @@ async fn converse(session: Arc<Session>, mut incoming: Streaming<ClientFrame>, f
     };
     let stream = session.stream();
     session.hello(stream, hello, frames);
-    loop {
+    if session.carried_by(stream) {
+        admission.give();
+    }
+    // Refused, replaced, or not read: nothing that it says is heard any more.
+    while session.serves(stream) {
         match incoming.message().await {
             Ok(Some(ClientFrame { frame: Some(frame) })) => session.input(Input::Frame(stream, frame)),
             Ok(Some(ClientFrame { frame: None })) => return unknown(&session, stream),
@@ -131,7 +143,7 @@ fn refuse(frames: &Frames) {
         message: Violation::HelloExpected.to_string(),
         retry_after_ms: 0,
     };
-    if frames.send(Ok(ServerFrame { frame: Some(server_frame::Frame::Refused(refused)) })).is_err() {
+    if frames.try_send(Ok(ServerFrame { frame: Some(server_frame::Frame::Refused(refused)) })).is_err() {
         tracing::debug!("a stream without hello was gone before it was refused");
     }
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use torch_remote_agent::clock;
 use torch_remote_proto::codec::{Decoded, Decoder, Reader};
 use torch_remote_proto::command::{
-    CallArgs, Command, Output, RequestId, Signature, SignatureId, StorageId, TransferId, View,
+    CallArgs, Command, Output, RequestId, STORAGE_IDS, Signature, SignatureId, StorageId, TransferId, View,
 };
 use torch_remote_proto::v1::{self, ErrorClass, reply};
 use torch_remote_proto::violation::Violation;
@@ -166,11 +166,7 @@ impl<O: Outlet> Executor<O> {
             self.signatures.get(&u64::from(number.0)).expect("the decoder lets only defined signatures pass"),
         );
         let first = room.args.first_output.map_or(0, |id| id.0);
-        for id in first..first + ready.fresh.len() as u64 {
-            if self.table.contains(id) {
-                return Err(Stop::Violation(Violation::StorageTwice(id)));
-            }
-        }
+        self.new_ids(first, ready.fresh.len())?;
         let poison = gather(&mut self.table, &ready.slots, self.limits.memory_bytes, room)?;
         let outcome = match (poison, &ready.prepared) {
             (Some(poison), _) => Err(poison),
@@ -206,7 +202,7 @@ impl<O: Outlet> Executor<O> {
                         self.now,
                     );
                 }
-                spoil(&mut self.table, &ready.slots, &room.args.views, &failure);
+                spoil(&mut self.table, &ready.spoils, &room.args.views, &failure);
             }
         }
         Ok(())
@@ -247,6 +243,16 @@ impl<O: Outlet> Executor<O> {
                 entry.label(Rc::new(made));
                 Ok(())
             }
+        }
+    }
+
+    /// Checks that so many ids from `first` on may be used and are not.
+    fn new_ids(&self, first: u64, count: usize) -> Result<(), Stop> {
+        let end = first.checked_add(count as u64).filter(|end| *end <= STORAGE_IDS);
+        let end = end.ok_or(Stop::Violation(Violation::StorageRange(first)))?;
+        match (first..end).find(|id| self.table.contains(*id)) {
+            Some(id) => Err(Stop::Violation(Violation::StorageTwice(id))),
+            None => Ok(()),
         }
     }
 
@@ -332,11 +338,14 @@ fn written(table: &mut Table, slots: &[Slot], views: &[(StorageId, i64)]) {
     }
 }
 
-/// After failure: nothing that would have been written can be trusted.
-fn spoil(table: &mut Table, slots: &[Slot], views: &[(StorageId, i64)], failure: &Rc<Failure>) {
-    for (_, (id, _)) in slots.iter().zip(views).filter(|(slot, _)| slot.writes != 0) {
-        if let Some(entry) = table.get_mut(*id) {
-            entry.spoil(failure);
+/// After failure: nothing that would have been written or returned can be trusted. A kernel may have grown what it was to write before it failed.
+fn spoil(table: &mut Table, slots: &[usize], views: &[(StorageId, i64)], failure: &Rc<Failure>) {
+    for (id, _) in slots.iter().map(|slot| views[*slot]) {
+        let Some(entry) = table.get_mut(id) else { continue };
+        entry.spoil(failure);
+        let held = entry.content.storage().map_or(entry.bytes, Storage::bytes);
+        if held != entry.bytes {
+            table.resized(id, held);
         }
     }
 }

@@ -4,9 +4,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, watch};
 use tonic::Status;
 use torch_remote_agent::clock;
@@ -24,13 +25,18 @@ use crate::executor::Outlet;
 use crate::queue::{Queue, Work, milliseconds};
 use crate::transfer::Transfers;
 
-/// Frames to one client. Not bounded by itself: replies are bounded by what the machine keeps, acknowledgements by what the client sends.
-pub type Frames = mpsc::UnboundedSender<Result<ServerFrame, Status>>;
+/// Frames to one client.
+pub type Frames = mpsc::Sender<Result<ServerFrame, Status>>;
+/// Frames that may wait for a client: all replies that the machine keeps, which a resume repeats, and some. One that lets more gather does not read: its stream
+/// is cut, and what matters comes again.
+pub const FRAMES: usize = (1 << 16) + 1024;
 
 /// The session of one lease on one slot.
 #[derive(Debug)]
 pub struct Session {
     state: Mutex<State>,
+    /// Woken when replies were seen or their reader changed, while the executor waits for that.
+    seen: Condvar,
     /// Work for the executor.
     pub queue: Arc<Queue>,
     /// Bulk bytes.
@@ -77,6 +83,8 @@ struct State {
     server: Option<Server>,
     frames: HashMap<StreamId, Frames>,
     opened: Option<Duration>,
+    /// The executor's thread waits for replies to be seen.
+    waited: bool,
 }
 
 /// What a session is made for.
@@ -98,7 +106,13 @@ impl Session {
     pub fn new(bound: Bound, queue: Arc<Queue>, transfers: Arc<Transfers>) -> Session {
         let lease_uid = bound.offer.lease_uid.clone();
         Session {
-            state: Mutex::new(State { server: Some(Server::new(bound.offer)), frames: HashMap::new(), opened: None }),
+            state: Mutex::new(State {
+                server: Some(Server::new(bound.offer)),
+                frames: HashMap::new(),
+                opened: None,
+                waited: false,
+            }),
+            seen: Condvar::new(),
             queue,
             transfers,
             counts: Counts::default(),
@@ -127,7 +141,7 @@ impl Session {
         let token = self.check(&hello);
         let next_id = match self.counts.highest.load(Ordering::Acquire) {
             0 => 1,
-            highest => highest + UNREAD_IDS,
+            highest => highest.saturating_add(UNREAD_IDS),
         };
         let greeting = Greeting { hello, token, fresh_secret: rand::random(), next_id };
         let mut state = self.lock();
@@ -155,9 +169,25 @@ impl Session {
         self.input(Input::End { reason: "Crashed".to_owned(), message: message.to_owned() });
     }
 
-    /// Whether a bulk call shows the session's secret.
-    pub fn admits(&self, lease_uid: &str, secret: &[u8]) -> bool {
-        lease_uid == self.lease_uid && self.lock().server.as_ref().is_some_and(|server| server.secret_fits(secret))
+    /// The process whose secret a bulk call shows, if it holds the session.
+    pub fn admits(&self, lease_uid: &str, secret: &[u8]) -> Option<Incarnation> {
+        let state = self.lock();
+        state.server.as_ref().filter(|_| lease_uid == self.lease_uid)?.admits(secret)
+    }
+
+    /// Whether frames still go to this stream.
+    pub fn serves(&self, stream: StreamId) -> bool {
+        self.lock().frames.contains_key(&stream)
+    }
+
+    /// Waits while too many replies to this process wait to be seen. Executor's thread.
+    fn wait_until_seen(&self, incarnation: Incarnation) {
+        let mut state = self.lock();
+        while state.server.as_ref().is_some_and(|server| server.replies_full(incarnation)) {
+            state.waited = true;
+            state = self.seen.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.waited = false;
     }
 
     /// Whether this stream carries the session.
@@ -216,6 +246,9 @@ impl Session {
 
     fn step(&self, state: &mut State, input: Input) {
         let Some(server) = state.server.take() else { return };
+        if state.waited {
+            self.seen.notify_all();
+        }
         let now = clock::boot();
         let (stream, before) = (server.stream(), server.standing());
         match server.step(input, now) {
@@ -225,9 +258,14 @@ impl Session {
                     state.opened = Some(now);
                 }
                 state.server = Some(server);
-                outputs.into_iter().for_each(|output| self.apply(state, output));
+                let cut: Vec<StreamId> = outputs.into_iter().filter_map(|output| self.apply(state, output)).collect();
                 if stream != carries || std::mem::discriminant(&before) != std::mem::discriminant(&after) {
                     self.changed.send_modify(|changes| *changes += 1);
+                }
+                for stream in cut {
+                    tracing::info!("a client does not read: its stream is cut, and it may resume");
+                    state.frames.remove(&stream);
+                    self.step(state, Input::Closed(stream));
                 }
             }
             Err(violation) => {
@@ -237,9 +275,10 @@ impl Session {
         }
     }
 
-    fn apply(&self, state: &mut State, output: Output) {
+    /// Does what the machine says; a stream that has no room for its frame is returned.
+    fn apply(&self, state: &mut State, output: Output) -> Option<StreamId> {
         match output {
-            Output::Send(stream, frame) => send(state.frames.get(&stream), frame),
+            Output::Send(stream, frame) => return (!send(state.frames.get(&stream), frame)).then_some(stream),
             Output::Close(stream) => {
                 state.frames.remove(&stream);
             }
@@ -251,9 +290,11 @@ impl Session {
             Output::TransferDone(transfer) => self.transfers.done(transfer),
             Output::Ended { reason, message } => self.finish(Over { reason, message }),
         }
+        None
     }
 
     fn break_off(&self, state: &mut State, violation: &Violation) {
+        self.seen.notify_all();
         let stream = state.server.take().and_then(|server| server.stream());
         let frames = stream.and_then(|stream| state.frames.remove(&stream));
         self.farewell(frames, violation);
@@ -261,7 +302,9 @@ impl Session {
 
     fn farewell(&self, frames: Option<Frames>, violation: &Violation) {
         tracing::warn!(reason = violation.reason(), %violation, "the client broke the protocol: its session ends");
-        send(frames.as_ref(), violation_frame(violation));
+        if !send(frames.as_ref(), violation_frame(violation)) {
+            tracing::debug!("the client does not read why");
+        }
         self.finish(Over { reason: violation.reason().to_owned(), message: violation.to_string() });
     }
 
@@ -278,11 +321,16 @@ impl Session {
     }
 }
 
-fn send(frames: Option<&Frames>, frame: server_frame::Frame) {
-    if let Some(frames) = frames
-        && frames.send(Ok(ServerFrame { frame: Some(frame) })).is_err()
-    {
-        tracing::debug!("a frame found its stream gone; a resume repeats what matters");
+/// False where so many frames wait that the client cannot be reading.
+fn send(frames: Option<&Frames>, frame: server_frame::Frame) -> bool {
+    let Some(frames) = frames else { return true };
+    match frames.try_send(Ok(ServerFrame { frame: Some(frame) })) {
+        Ok(()) => true,
+        Err(TrySendError::Closed(_)) => {
+            tracing::debug!("a frame found its stream gone; a resume repeats what matters");
+            true
+        }
+        Err(TrySendError::Full(_)) => false,
     }
 }
 
@@ -299,5 +347,6 @@ impl Outlet for Answers {
     fn reply(&mut self, request: RequestId, result: reply::Result) {
         self.session.input(Input::Reply(self.incarnation, request.0, result));
         self.session.answered.notify_one();
+        self.session.wait_until_seen(self.incarnation);
     }
 }

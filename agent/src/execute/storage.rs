@@ -29,8 +29,8 @@ pub struct Failure {
 pub struct Made {
     /// Operator, or the name given.
     pub label: String,
-    /// `c10::ScalarType`.
-    pub dtype: u8,
+    /// `c10::ScalarType`; `None` for bytes that nothing has given a shape yet.
+    pub dtype: Option<u8>,
     /// Shape.
     pub sizes: Vec<i64>,
 }
@@ -55,8 +55,22 @@ pub struct Entry {
     pub bytes: u64,
     made: Rc<Made>,
     born: Duration,
-    reported: bool,
+    report: Report,
 }
+
+/// What a report has said of a storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Report {
+    /// Nothing: its end is not missed.
+    None,
+    /// Something that is true no more.
+    Outdated,
+    /// What is.
+    Current,
+}
+
+/// How bytes without a shape are reported: `torch.uint8`.
+const BYTE: u8 = 0;
 
 /// All storages of a session.
 #[derive(Debug, Default)]
@@ -90,12 +104,12 @@ impl Failure {
 impl Made {
     /// By operator `label`, with an output of this shape.
     pub fn by(label: &str, meta: &TensorMeta) -> Rc<Made> {
-        Rc::new(Made { label: label.to_owned(), dtype: meta.dtype, sizes: meta.sizes.clone() })
+        Rc::new(Made { label: label.to_owned(), dtype: Some(meta.dtype), sizes: meta.sizes.clone() })
     }
 
     /// Bytes that no operator has given a shape yet.
     pub fn bytes(label: &str, bytes: u64) -> Rc<Made> {
-        Rc::new(Made { label: label.to_owned(), dtype: 0, sizes: vec![i64::try_from(bytes).unwrap_or(i64::MAX)] })
+        Rc::new(Made { label: label.to_owned(), dtype: None, sizes: vec![i64::try_from(bytes).unwrap_or(i64::MAX)] })
     }
 }
 
@@ -152,8 +166,16 @@ impl Entry {
 
     /// Gives it another name for reports.
     pub fn label(&mut self, made: Rc<Made>) {
-        self.reported &= self.made == made;
-        self.made = made;
+        if self.made != made {
+            self.made = made;
+            self.outdate();
+        }
+    }
+
+    fn outdate(&mut self) {
+        if self.report == Report::Current {
+            self.report = Report::Outdated;
+        }
     }
 
     /// What made it.
@@ -198,7 +220,7 @@ impl Table {
             self.bytes += bytes;
         }
         self.highest = self.highest.max(id);
-        self.entries.insert(id, Entry { content, bytes, made, born: now, reported: false });
+        self.entries.insert(id, Entry { content, bytes, made, born: now, report: Report::None });
     }
 
     /// Drops a storage; false if there is none.
@@ -207,7 +229,7 @@ impl Table {
         if entry.content.storage().is_some() {
             self.bytes -= entry.bytes;
         }
-        if entry.reported {
+        if entry.report != Report::None {
             self.vanished.push(id.0);
         }
         true
@@ -219,7 +241,10 @@ impl Table {
             if entry.content.storage().is_some() {
                 self.bytes = self.bytes - entry.bytes + bytes;
             }
-            entry.bytes = bytes;
+            if entry.bytes != bytes {
+                entry.bytes = bytes;
+                entry.outdate();
+            }
         }
     }
 
@@ -240,7 +265,7 @@ impl Table {
 
     /// Drops all; ids stay used.
     pub fn clear(&mut self) {
-        self.vanished.extend(self.entries.iter().filter(|(_, entry)| entry.reported).map(|(id, _)| *id));
+        self.vanished.extend(self.entries.iter().filter(|(_, entry)| entry.report != Report::None).map(|(id, _)| *id));
         self.entries.clear();
         self.bytes = 0;
     }
@@ -250,12 +275,12 @@ impl Table {
         let mut appeared = Vec::new();
         for (id, entry) in &mut self.entries {
             let age = now.saturating_sub(entry.born);
-            if !entry.reported && age >= REPORTED_AFTER {
-                entry.reported = true;
+            if entry.report != Report::Current && age >= REPORTED_AFTER {
+                entry.report = Report::Current;
                 appeared.push(StorageReport {
                     storage: *id,
                     bytes: entry.bytes,
-                    dtype: u32::from(entry.made.dtype),
+                    dtype: u32::from(entry.made.dtype.unwrap_or(BYTE)),
                     sizes: entry.made.sizes.clone(),
                     label: entry.made.label.clone(),
                     age_ms: age.as_millis() as u64,
@@ -293,4 +318,44 @@ pub fn room(used: u64, asked: u64, limit: u64) -> Result<(), boxed::Error> {
         "out of memory: {asked} bytes were asked for, tensors take {used} and the lease may use {limit}. Free tensors, or lease more memory"
     );
     Err(boxed::Error::Torch { class: v1::ErrorClass::OutOfMemoryError, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LATER: Duration = Duration::from_secs(2);
+
+    fn table() -> Table {
+        let mut table = Table::default();
+        let missing = Content::Missing(Failure::new(v1::Failure::default()));
+        table.insert(1, missing, 4, Made::bytes("aten::empty", 4), Duration::ZERO);
+        table
+    }
+
+    fn said((appeared, vanished): (Vec<StorageReport>, Vec<u64>)) -> (Vec<(u64, u64, String)>, Vec<u64>) {
+        (appeared.into_iter().map(|report| (report.storage, report.bytes, report.label)).collect(), vanished)
+    }
+
+    #[test]
+    fn the_end_of_a_storage_that_was_reported_is_reported_though_it_was_renamed_since() {
+        let mut table = table();
+        assert_eq!(said(table.differences(LATER)), (vec![(1, 4, "aten::empty".to_owned())], vec![]));
+        table.get_mut(StorageId(1)).expect("it is there").label(Made::bytes("weights", 4));
+        assert!(table.remove(StorageId(1)));
+        assert_eq!(said(table.differences(LATER)), (vec![], vec![1]));
+        table.insert(2, Content::Missing(Failure::new(v1::Failure::default())), 4, Made::bytes("a", 4), LATER);
+        assert!(table.remove(StorageId(2)));
+        assert_eq!(said(table.differences(LATER * 2)), (vec![], vec![]), "nobody has heard of it");
+    }
+
+    #[test]
+    fn a_storage_that_was_resized_is_reported_again() {
+        let mut table = table();
+        table.differences(LATER);
+        table.resized(StorageId(1), 4);
+        assert_eq!(said(table.differences(LATER)), (vec![], vec![]), "it is as it was");
+        table.resized(StorageId(1), 8);
+        assert_eq!(said(table.differences(LATER)), (vec![(1, 8, "aten::empty".to_owned())], vec![]));
+    }
 }

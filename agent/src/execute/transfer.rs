@@ -1,13 +1,14 @@
 //! Bulk bytes on their way: uploads that wait for the stream to reach them, and downloads that the stream waits for.
 //!
 //! Owns staging and its bound. Leaves order to the executor and connections to `session`. Invariants: staged uploads take at most `staging_bytes` together, but
-//! for the one the stream waits for; a download's bytes do not change before it is done, because the executor waits in [`Transfers::download`].
+//! for the one the stream waits for; bytes of a process that no longer holds the session go nowhere; a download's bytes do not change before it is done, because the executor waits in [`Transfers::download`].
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+use torch_remote_proto::v1::Chunk;
 
 /// The session's transfers, shared by the executor's thread and the connections.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub enum Unusable {
     Superseded,
     /// It has another length than its command says.
     Announced,
+    /// The executor's host has no memory for it.
+    NoMemory,
 }
 
 /// Why a chunk is not taken.
@@ -47,6 +50,9 @@ pub enum Refusal {
     /// More bytes than announced, or announced differently before.
     #[error("transfer {0} carries bytes that were not announced")]
     Announced(u64),
+    /// The process that sends it no longer holds the session.
+    #[error("SessionLost: another process has taken the session over")]
+    Superseded,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +73,8 @@ struct State {
 struct Upload {
     total: u64,
     data: Vec<u8>,
+    /// There was no memory for it: its bytes are acknowledged and dropped.
+    lost: bool,
 }
 
 /// Used uploads remembered.
@@ -99,6 +107,9 @@ impl Transfers {
         if total == 0 {
             return Ok(Vec::new());
         }
+        if state.incarnation != incarnation {
+            return Err(Unusable::Superseded);
+        }
         state.wanted = Some((transfer, total));
         self.uploads.notify_waiters();
         loop {
@@ -107,6 +118,12 @@ impl Transfers {
             }
             match state.uploads.get(&transfer) {
                 Some(upload) if upload.total != total => return Err(Unusable::Announced),
+                Some(upload) if upload.lost => {
+                    state.drop_upload(transfer, total);
+                    state.wanted = None;
+                    self.uploads.notify_waiters();
+                    return Err(Unusable::NoMemory);
+                }
                 Some(upload) if upload.data.len() as u64 == total => {
                     let upload = state.drop_upload(transfer, total);
                     state.wanted = None;
@@ -119,24 +136,27 @@ impl Transfers {
     }
 
     /// The stream has no use for an upload: what came is dropped, what comes is acknowledged. Executor's thread.
-    pub fn discard(&self, transfer: u64, total: u64) {
-        self.lock().drop_upload(transfer, total);
+    pub fn discard(&self, incarnation: u32, transfer: u64, total: u64) {
+        let mut state = self.lock();
+        if state.incarnation == incarnation {
+            state.drop_upload(transfer, total);
+        }
         self.uploads.notify_waiters();
     }
 
-    /// Takes a chunk when there is room for its upload; returns how many bytes are received from the start on.
+    /// Takes a chunk of `incarnation`'s when there is room for its upload; returns how many bytes are received from the start on.
     ///
     /// # Errors
     /// [`Refusal`].
     ///
     /// # Cancel safety
     /// A cancelled call has taken the chunk or not; the sender asks with an empty chunk.
-    pub async fn chunk(&self, transfer: u64, offset: u64, total: u64, data: &[u8]) -> Result<u64, Refusal> {
+    pub async fn chunk(&self, incarnation: u32, chunk: &Chunk) -> Result<u64, Refusal> {
         loop {
             let room = self.uploads.notified();
             tokio::pin!(room);
             room.as_mut().enable();
-            if let Some(result) = self.try_chunk(transfer, offset, total, data) {
+            if let Some(result) = self.try_chunk(incarnation, chunk) {
                 return result;
             }
             room.await;
@@ -144,8 +164,11 @@ impl Transfers {
     }
 
     /// Offers the bytes of a download. Executor's thread.
-    pub fn offer(&self, transfer: u64, data: Bytes) {
-        self.lock().download = Some((transfer, data));
+    pub fn offer(&self, incarnation: u32, transfer: u64, data: Bytes) {
+        let mut state = self.lock();
+        if state.incarnation == incarnation {
+            state.download = Some((transfer, data));
+        }
     }
 
     /// Waits until the client has the last byte of the download offered. Executor's thread.
@@ -167,9 +190,11 @@ impl Transfers {
         }
     }
 
-    /// The bytes of the download that the stream waits for, if it is this one.
-    pub fn bytes(&self, transfer: u64) -> Option<Bytes> {
-        self.lock().download.as_ref().filter(|(offered, _)| *offered == transfer).map(|(_, data)| data.clone())
+    /// The bytes of the download that `incarnation`'s stream waits for, if it is this one.
+    pub fn bytes(&self, incarnation: u32, transfer: u64) -> Option<Bytes> {
+        let state = self.lock();
+        let offered = state.download.as_ref().filter(|_| state.incarnation == incarnation);
+        offered.filter(|(offered, _)| *offered == transfer).map(|(_, data)| data.clone())
     }
 
     /// The client has the last byte. Of a transfer that is not offered nothing comes: a repeat after a resume.
@@ -181,8 +206,13 @@ impl Transfers {
         }
     }
 
-    fn try_chunk(&self, transfer: u64, offset: u64, total: u64, data: &[u8]) -> Option<Result<u64, Refusal>> {
+    fn try_chunk(&self, incarnation: u32, chunk: &Chunk) -> Option<Result<u64, Refusal>> {
+        let Chunk { transfer, offset, total, ref data } = *chunk;
         let mut state = self.lock();
+        // It may have waited for room while another process attached, whose transfers have the same numbers.
+        if state.incarnation != incarnation {
+            return Some(Err(Refusal::Superseded));
+        }
         if let Some((_, total)) = state.used.iter().find(|(used, _)| *used == transfer) {
             return Some(Ok(*total));
         }
@@ -196,9 +226,12 @@ impl Transfers {
                 Some(_) | None => {}
             }
             state.staged += total;
-            state.uploads.insert(transfer, Upload { total, data: Vec::new() });
+            state.uploads.insert(transfer, Upload { total, data: Vec::new(), lost: false });
         }
         let upload = state.uploads.get_mut(&transfer).expect("inserted above");
+        if upload.lost {
+            return Some(Ok(total));
+        }
         let received = upload.data.len() as u64;
         let end = offset.saturating_add(data.len() as u64);
         if upload.total != total || end > total {
@@ -208,8 +241,11 @@ impl Transfers {
             return Some(Err(Refusal::Gap { offset, received }));
         }
         if end > received {
-            if upload.data.capacity() == 0 {
-                upload.data.reserve_exact(usize::try_from(total).unwrap_or(0));
+            let whole = usize::try_from(total).unwrap_or(usize::MAX);
+            if upload.data.capacity() == 0 && upload.data.try_reserve_exact(whole).is_err() {
+                upload.lost = true;
+                self.executor.notify_all();
+                return Some(Ok(total));
             }
             upload.data.extend_from_slice(&data[(received - offset) as usize..]);
         }

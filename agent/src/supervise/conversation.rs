@@ -67,7 +67,12 @@ impl Supervisor {
             },
             (true, Command::Ping(ping)) => self.say(agent_event::Event::Pong(v1::Pong { nonce: ping.nonce })),
             (true, Command::Shutdown(shutdown)) => return Some(format!("the control plane says: {}", shutdown.reason)),
-            (true, Command::ReportSeen(seen)) => self.storages.stored(seen.seq),
+            (true, Command::ReportSeen(seen)) => {
+                self.storages.stored(seen.seq);
+                if seen.seq == self.report && self.storages.unsaid() {
+                    self.say_report();
+                }
+            }
         }
         None
     }
@@ -235,11 +240,14 @@ impl Supervisor {
     /// One per GPU, as its executors see it.
     fn device_states(&self) -> Vec<v1::DeviceState> {
         let now = self.clock.now();
+        let cuda = self.config.device == "cuda";
         let mut devices: Vec<v1::DeviceState> = Vec::new();
         for post in &self.posts {
             let Some(device) = &post.device else { continue };
             let used = post.slot.figures(now).pulse.memory_used;
             match devices.iter_mut().find(|known| known.index == post.gpu) {
+                // On a GPU each executor sees what all take together.
+                Some(known) if cuda => known.memory_used_bytes = known.memory_used_bytes.max(used),
                 Some(known) => known.memory_used_bytes = known.memory_used_bytes.saturating_add(used),
                 None => devices.push(v1::DeviceState {
                     index: post.gpu,

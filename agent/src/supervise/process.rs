@@ -26,6 +26,8 @@ pub struct Program {
     pub library_path: Option<String>,
     /// Log filter, as the supervisor's own.
     pub log: String,
+    /// The supervisor's own `CUDA_VISIBLE_DEVICES`: the GPUs that whoever started it lets it use.
+    pub gpus: Option<String>,
 }
 
 /// The sockets of a slot.
@@ -35,6 +37,26 @@ pub struct Sockets {
     pub slot: OwnedFd,
     /// The one that other hosts reach.
     pub public: Option<OwnedFd>,
+}
+
+impl Program {
+    /// What makes the machine's `gpu`th device the only one that an executor sees.
+    ///
+    /// # Errors
+    /// The supervisor may use fewer.
+    fn visible(&self, gpu: u32) -> io::Result<String> {
+        let Some(gpus) = &self.gpus else { return Ok(gpu.to_string()) };
+        // As CUDA reads it: what follows -1 is not seen.
+        let seen = gpus.split(',').map(str::trim).take_while(|name| *name != "-1" && !name.is_empty());
+        let found = usize::try_from(gpu).ok().and_then(|index| seen.clone().nth(index));
+        found.map(str::to_owned).ok_or_else(|| {
+            let why = format!(
+                "the slot is of GPU {gpu}, and CUDA_VISIBLE_DEVICES={gpus} lets the agent use {}: lease the machine with more, or give it fewer slots",
+                seen.count()
+            );
+            io::Error::new(io::ErrorKind::NotFound, why)
+        })
+    }
 }
 
 /// A running executor.
@@ -78,6 +100,7 @@ impl Process {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let link = UnixStream::from_std(ours)?;
+        let gpu = gpu.map(|gpu| program.visible(gpu)).transpose()?;
         let mut command = command(program, sockets, theirs.into(), gpu);
         let mut child = command.spawn()?;
         // The executor's ends live in `command`, which must go for the link to close with the child.
@@ -157,7 +180,7 @@ fn kill(group: Pid) {
     }
 }
 
-fn command(program: &Program, sockets: Sockets, link: OwnedFd, gpu: Option<u32>) -> Command {
+fn command(program: &Program, sockets: Sockets, link: OwnedFd, gpu: Option<String>) -> Command {
     let parent = rustix::process::getpid();
     let mut command = std::process::Command::new(&program.path);
     command.env_clear().env("TORCH_REMOTE_LOG", &program.log).stdin(Stdio::null());
@@ -165,7 +188,7 @@ fn command(program: &Program, sockets: Sockets, link: OwnedFd, gpu: Option<u32>)
         command.env("LD_LIBRARY_PATH", path);
     }
     if let Some(gpu) = gpu {
-        command.env("CUDA_VISIBLE_DEVICES", gpu.to_string());
+        command.env("CUDA_VISIBLE_DEVICES", gpu);
     }
     command.process_group(0);
     let prepare = move || inherit(&sockets, &link, parent);
@@ -201,4 +224,25 @@ fn inherit(sockets: &Sockets, link: &OwnedFd, parent: Pid) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Program;
+
+    #[test]
+    fn an_executor_sees_one_of_the_gpus_that_its_supervisor_may_use_and_no_other() {
+        let visible = |gpus: Option<&str>, gpu| {
+            let gpus = gpus.map(str::to_owned);
+            let program = Program { path: "executor".into(), library_path: None, log: String::new(), gpus };
+            program.visible(gpu).map_err(|error| error.to_string())
+        };
+        assert_eq!(visible(None, 3), Ok("3".to_owned()));
+        assert_eq!(visible(Some("5, 7"), 1), Ok("7".to_owned()));
+        assert_eq!(visible(Some("GPU-8932f937"), 0), Ok("GPU-8932f937".to_owned()));
+        for gpus in ["", "5", "5,-1,7"] {
+            let refused = visible(Some(gpus), 1).expect_err("that GPU is another's");
+            assert!(refused.contains("CUDA_VISIBLE_DEVICES"), "{refused}");
+        }
+    }
 }

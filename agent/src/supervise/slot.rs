@@ -202,7 +202,8 @@ impl Slot {
             Input::Ready => self.ready(now),
             Input::Bind(bind) => self.bind(bind, now),
             Input::Revoke { epoch, reason, message, grace } => {
-                self.revoke(Revocation { at: now + grace, epoch, reason, message }, now)
+                let earlier = Vec::new();
+                self.revoke(Revocation { at: now + grace, epoch, earlier, reason, message }, now)
             }
             Input::Pulse(pulse) => self.pulse(pulse, now),
             Input::Finished { reason, message } => self.finished(reason, message, now),
@@ -324,18 +325,22 @@ impl Slot {
         match self.state {
             State::Held(holding) if epoch >= holding.bind.epoch => {
                 let mut holding = holding;
-                if revocation.at > now {
-                    let notice = Output::Notice {
-                        reason: "Revoked",
-                        message: revocation.text(),
-                        deadline: revocation.at.saturating_sub(now),
-                    };
-                    holding.revoked = Some(revocation);
-                    return (Slot { highest, state: State::Held(holding) }, vec![notice]);
+                let known = holding.revoked.as_ref().map(|before| before.at);
+                let revocation = revocation.after(holding.revoked.take());
+                if revocation.at <= now {
+                    let (message, owed) = (revocation.text(), revocation.owed());
+                    let (state, outputs) = end(*holding, "Revoked".to_owned(), message, owed, now);
+                    return (Slot { highest, state }, outputs);
                 }
-                let message = revocation.text();
-                let (state, outputs) = end(*holding, "Revoked".to_owned(), message, vec![epoch], now);
-                (Slot { highest, state }, outputs)
+                let notice = Output::Notice {
+                    reason: "Revoked",
+                    message: revocation.text(),
+                    deadline: revocation.at.saturating_sub(now),
+                };
+                // The user was told of this deadline before.
+                let outputs = if known == Some(revocation.at) { Vec::new() } else { vec![notice] };
+                holding.revoked = Some(revocation);
+                (Slot { highest, state: State::Held(holding) }, outputs)
             }
             State::Promised { since, bind } if epoch >= bind.epoch => {
                 let mut outputs = vec![gone(bind.lease_uid.clone())];
@@ -351,7 +356,9 @@ impl Slot {
                 (Slot { highest, state: State::Warming { since } }, outputs)
             }
             State::Ending(mut ending) if epoch >= ending.epoch => {
-                ending.owed.push(epoch);
+                if !ending.owed.contains(&epoch) {
+                    ending.owed.push(epoch);
+                }
                 (Slot { highest, state: State::Ending(ending) }, Vec::new())
             }
             // An older epoch's process was reaped before the present one was bound.
@@ -369,7 +376,7 @@ impl Slot {
         match self.state {
             State::Held(holding) => {
                 let (epoch, lease_uid) = (holding.bind.epoch, holding.bind.lease_uid);
-                let owed = holding.revoked.map(|revocation| revocation.epoch).into_iter().collect();
+                let owed = holding.revoked.as_ref().map(Revocation::owed).unwrap_or_default();
                 // It exits by itself; the deadline is for one that does not.
                 let ending = Ending { epoch, lease_uid, reason, message, kill_at: now + FAREWELL, owed };
                 (Slot { state: State::Ending(ending), ..self }, Vec::new())
@@ -398,7 +405,7 @@ impl Slot {
                 )
             }
             State::Held(holding) => {
-                let owed = holding.revoked.map(|revocation| revocation.epoch).into_iter().collect();
+                let owed = holding.revoked.as_ref().map(Revocation::owed).unwrap_or_default();
                 let ending = Ending {
                     epoch: holding.bind.epoch,
                     lease_uid: holding.bind.lease_uid,
@@ -425,7 +432,7 @@ impl Slot {
             }
             State::Held(holding) => match holding.due(now) {
                 Some((reason, message)) => {
-                    let owed = holding.revoked.iter().map(|revocation| revocation.epoch).collect();
+                    let owed = holding.revoked.as_ref().map(Revocation::owed).unwrap_or_default();
                     let (state, outputs) = end(*holding, reason.to_owned(), message, owed, now);
                     (Slot { highest, state }, outputs)
                 }

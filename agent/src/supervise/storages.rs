@@ -1,4 +1,6 @@
 //! The live storages of a machine's leases, as the control plane is told: differences against what it has stored, all of it on a new stream.
+//!
+//! Invariant: one report carries at most [`ROWS`] of them, so that a tenant with many does not make a report that nobody takes; the rest follows when it is stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,19 +12,24 @@ use crate::link::StorageReport;
 #[derive(Debug, Default)]
 pub struct Storages {
     live: BTreeMap<Key, Live>,
-    /// Gone, and not yet confirmed as stored: with the report that said so, or 0.
-    gone: BTreeMap<Key, u64>,
+    /// Came, changed or went, and no report has carried it. One that lives no more was known.
+    unsaid: BTreeSet<Key>,
+    /// Not confirmed as stored: with the first report that carried it. When that one is stored, so is this.
+    unstored: BTreeMap<Key, u64>,
     full: bool,
 }
 
 type Key = (String, u64);
 
+/// Most storages in a report. Each takes less than 2 KiB (64 sizes, a label of 1 KiB), so that all stay under
+/// [`MAX_EVENT_BYTES`](torch_remote_proto::version::MAX_EVENT_BYTES).
+const ROWS: usize = 2_000;
+
 #[derive(Debug)]
 struct Live {
     report: StorageReport,
-    /// The report that carried it; 0 = none yet.
-    said: u64,
-    stored: bool,
+    /// A report of this stream has carried it, or an earlier word of it: its end is to be said.
+    known: bool,
 }
 
 /// What one report says.
@@ -37,22 +44,25 @@ pub struct Difference {
 }
 
 impl Storages {
-    /// A new stream: the next report says everything.
+    /// A new stream: everything is to be said.
     pub fn restart(&mut self) {
         self.full = true;
-        self.gone.clear();
-        for live in self.live.values_mut() {
-            live.said = 0;
-            live.stored = false;
-        }
+        self.unstored.clear();
+        self.unsaid = self.live.keys().cloned().collect();
+        self.live.values_mut().for_each(|live| live.known = false);
     }
 
     /// An executor's differences.
     pub fn change(&mut self, lease_uid: &str, appeared: Vec<StorageReport>, vanished: &[u64]) {
         for report in appeared {
             let key = (lease_uid.to_owned(), report.storage);
-            self.gone.remove(&key);
-            self.live.insert(key, Live { report, said: 0, stored: false });
+            let known = match self.live.get(&key) {
+                Some(live) => live.known,
+                // Its end waits to be said.
+                None => self.unsaid.contains(&key) || self.unstored.contains_key(&key),
+            };
+            self.live.insert(key.clone(), Live { report, known });
+            self.news(key);
         }
         for storage in vanished {
             self.vanish((lease_uid.to_owned(), *storage));
@@ -65,18 +75,24 @@ impl Storages {
         keys.into_iter().for_each(|key| self.vanish(key));
     }
 
-    /// What report `seq` says: everything not confirmed yet.
+    /// What report `seq` says: what is not confirmed yet, and of the news as much as a report holds.
     pub fn say(&mut self, seq: u64) -> Difference {
-        let full = std::mem::take(&mut self.full);
-        let mut difference = Difference { full, ..Difference::default() };
-        for ((lease_uid, storage), live) in self.live.iter_mut().filter(|(_, live)| !live.stored) {
-            // The first report that carried it: when that one is stored, so is this.
-            if live.said == 0 {
-                live.said = seq;
+        while self.unstored.len() < ROWS {
+            let Some(key) = self.unsaid.pop_first() else { break };
+            if let Some(live) = self.live.get_mut(&key) {
+                live.known = true;
             }
-            let report = &live.report;
+            self.unstored.insert(key, seq);
+        }
+        let mut difference = Difference { full: std::mem::take(&mut self.full), ..Difference::default() };
+        for (lease_uid, storage) in self.unstored.keys() {
+            let key = StorageKey { lease_uid: lease_uid.clone(), storage: *storage };
+            let Some(Live { report, .. }) = self.live.get(&(lease_uid.clone(), *storage)) else {
+                difference.vanished.push(key);
+                continue;
+            };
             difference.appeared.push(StorageState {
-                key: Some(StorageKey { lease_uid: lease_uid.clone(), storage: *storage }),
+                key: Some(key),
                 bytes: report.bytes,
                 dtype: report.dtype,
                 sizes: report.sizes.clone(),
@@ -84,33 +100,44 @@ impl Storages {
                 age_ms: report.age_ms,
             });
         }
-        for ((lease_uid, storage), said) in &mut self.gone {
-            if *said == 0 {
-                *said = seq;
-            }
-            difference.vanished.push(StorageKey { lease_uid: lease_uid.clone(), storage: *storage });
-        }
         difference
+    }
+
+    /// Whether there is something that no report has carried.
+    pub fn unsaid(&self) -> bool {
+        !self.unsaid.is_empty()
     }
 
     /// The control plane has stored report `seq`.
     pub fn stored(&mut self, seq: u64) {
-        for live in self.live.values_mut().filter(|live| live.said != 0 && live.said <= seq) {
-            live.stored = true;
-        }
-        self.gone.retain(|_, said| *said == 0 || *said > seq);
+        self.unstored.retain(|_, said| *said > seq);
+    }
+
+    fn news(&mut self, key: Key) {
+        self.unstored.remove(&key);
+        self.unsaid.insert(key);
     }
 
     fn vanish(&mut self, key: Key) {
-        // One that no report has carried is not missed.
-        if self.live.remove(&key).is_some_and(|live| live.said != 0) {
-            self.gone.insert(key, 0);
+        match self.live.remove(&key) {
+            Some(live) if live.known => self.news(key),
+            // One that no report has carried is not missed.
+            Some(_) => {
+                self.unsaid.remove(&key);
+            }
+            None => {}
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+    use torch_remote_proto::codec::MAX_LABEL;
+    use torch_remote_proto::codec::reader::MAX_DIMENSIONS;
+    use torch_remote_proto::v1::Report;
+    use torch_remote_proto::version::MAX_EVENT_BYTES;
+
     use super::*;
 
     fn report(storage: u64) -> StorageReport {
@@ -167,5 +194,55 @@ mod tests {
         storages.end("a");
         let difference = storages.say(2);
         assert_eq!(difference.vanished, vec![StorageKey { lease_uid: "a".to_owned(), storage: 1 }]);
+    }
+    #[test]
+    fn the_end_of_a_storage_that_was_renamed_is_said_though_no_report_carried_the_new_name() {
+        let mut storages = Storages::default();
+        storages.change("l", vec![report(1)], &[]);
+        storages.say(1);
+        storages.stored(1);
+        storages.change("l", vec![StorageReport { label: "weights".to_owned(), ..report(1) }], &[]);
+        storages.change("l", vec![], &[1]);
+        assert_eq!(ids(&storages.say(2)), (vec![], vec![1]));
+        storages.stored(2);
+        storages.change("l", vec![report(2)], &[]);
+        storages.change("l", vec![], &[2]);
+        assert_eq!(ids(&storages.say(3)), (vec![], vec![]), "of this one nobody has heard");
+    }
+
+    #[test]
+    fn a_hundred_thousand_storages_are_said_in_reports_that_are_taken_and_each_once() {
+        let longest = |storage| StorageReport {
+            bytes: u64::MAX,
+            dtype: u32::MAX,
+            sizes: vec![i64::MAX; MAX_DIMENSIONS],
+            label: "n".repeat(MAX_LABEL),
+            age_ms: u64::MAX,
+            storage,
+        };
+        let lease = "00000000-0000-4000-8000-000000000000";
+        let first = (1 << 62) - 100_000;
+        let mut storages = Storages::default();
+        storages.change(lease, (first..1 << 62).map(longest).collect(), &[]);
+        storages.restart();
+        let (mut seq, mut said) = (0, Vec::new());
+        while storages.unsaid() {
+            seq += 1;
+            let Difference { full, appeared, .. } = storages.say(seq);
+            assert_eq!(full, seq == 1, "what the control plane had is replaced once");
+            said.extend(appeared.iter().filter_map(|state| Some(state.key.as_ref()?.storage)));
+            let report = Report { appeared, ..Report::default() };
+            assert!(report.encoded_len() < MAX_EVENT_BYTES / 8 * 7, "{} bytes", report.encoded_len());
+            storages.stored(seq);
+        }
+        assert_eq!(said, (first..1 << 62).collect::<Vec<_>>());
+        storages.end(lease);
+        let mut ended = 0;
+        while storages.unsaid() {
+            seq += 1;
+            ended += storages.say(seq).vanished.len();
+            storages.stored(seq);
+        }
+        assert_eq!(ended, 100_000);
     }
 }

@@ -21,6 +21,7 @@ use torch_remote_proto::v1::{
     self, AgentEvent, ClientFrame, ControlCommand, ServerFrame, agent_event, client_frame, control_command,
     server_frame,
 };
+use torch_remote_proto::version::{CONTROL_PROTOCOL, DATA_PROTOCOL};
 
 /// Longest wait for anything.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,15 +63,18 @@ impl Signer {
     }
 
     pub fn lease(&self, epoch: u64, attach: bool) -> String {
-        self.sign(
-            LEASE_TYPE,
-            &LeaseClaims {
-                registered: registered(300),
-                lease: LEASE.to_owned(),
-                slots: vec![SlotEpoch { slot: 0, epoch }],
-                attach,
-            },
-        )
+        self.lease_for(300, epoch, attach)
+    }
+
+    /// A lease's token whose time is over, by more than clocks may differ.
+    pub fn expired(&self, epoch: u64) -> String {
+        self.lease_for(-60, epoch, false)
+    }
+
+    fn lease_for(&self, seconds: i64, epoch: u64, attach: bool) -> String {
+        let slots = vec![SlotEpoch { slot: 0, epoch }];
+        let claims = LeaseClaims { registered: registered(seconds), lease: LEASE.to_owned(), slots, attach };
+        self.sign(LEASE_TYPE, &claims)
     }
 }
 
@@ -163,7 +167,7 @@ impl Machine {
 
     pub fn hello(&self) -> v1::ControlHello {
         v1::ControlHello {
-            protocol: 1,
+            protocol: CONTROL_PROTOCOL,
             jwks: self.signer.jwks().to_string(),
             issuer: ISSUER.to_owned(),
             heartbeat_ms: 200,
@@ -217,7 +221,7 @@ impl Stream {
     ) -> (Stream, server_frame::Frame) {
         let (frames, outgoing) = mpsc::channel(256);
         let hello = v1::Hello {
-            protocol: 1,
+            protocol: DATA_PROTOCOL,
             client: "test".to_owned(),
             torch: "2.13.0".to_owned(),
             credential: Some(credential),

@@ -52,6 +52,8 @@ fn signature(name: &str, overload: &str, args: Vec<Arg>, outputs: Vec<Output>) -
         outputs,
         resized: Vec::new(),
         random: false,
+        default_dtype: 6,
+        written: Vec::new(),
     })
 }
 
@@ -416,6 +418,29 @@ async fn memory_is_limited_before_anything_is_allocated() {
 }
 
 #[tokio::test]
+async fn what_an_operator_takes_while_it_runs_counts_against_the_lease() {
+    const MANY: i64 = 10 << 20;
+    let (_machine, _control, mut stream, _) = leased(|bind| bind.memory_bytes = 64 << 20).await;
+    let median = |sizes| signature("aten::median", "", vec![Arg::Tensor(meta(sizes))], vec![fresh(&[])]);
+    let commands = [
+        Command::Create { storage: StorageId(1), bytes: MANY as u64 * 4 },
+        Command::Define(SignatureId(1), median(&[MANY])),
+        // It works on a copy of its argument: 80 MiB in all.
+        call(1, &[1], 2),
+        Command::Read { request: RequestId(1), view: view(2, &[]) },
+        Command::Create { storage: StorageId(3), bytes: 12 },
+        Command::Write { view: view(3, &[3]), data: bytes(&[9., 5., 1.]) },
+        Command::Define(SignatureId(2), median(&[3])),
+        call(2, &[3], 4),
+        Command::Read { request: RequestId(2), view: view(4, &[]) },
+    ];
+    stream.say(batch(1, &commands)).await;
+    let Some(reply::Result::Failure(failure)) = stream.reply().await.result else { panic!("the lease has 64 MiB") };
+    assert_eq!((failure.class(), failure.operator.as_str()), (ErrorClass::OutOfMemoryError, "aten::median"));
+    assert_eq!(data(stream.reply().await), [5.], "the copy was given back");
+}
+
+#[tokio::test]
 async fn tokens_that_are_not_for_this_lease_are_refused_with_stable_reasons() {
     let machine = Machine::start(executor());
     let mut control = machine.control(1).await;
@@ -423,6 +448,7 @@ async fn tokens_that_are_not_for_this_lease_are_refused_with_stable_reasons() {
     for (token, reason) in [
         (machine.signer.lease(2, false), "TokenEpoch"),
         (machine.signer.control(1), "TokenType"),
+        (machine.signer.expired(3), "TokenExpired"),
         (Signer::new("k1").lease(3, false), "TokenSignature"),
         (Signer::new("k9").lease(3, false), "TokenKeyUnknown"),
         ("nonsense".to_owned(), "TokenMalformed"),

@@ -7,4 +7,6 @@ mod fixture;
 mod lease;
 #[cfg(feature = "torch")]
 mod pinned;
+#[cfg(feature = "torch")]
+mod reports;
 mod supervisor;

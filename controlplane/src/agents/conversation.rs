@@ -12,7 +12,7 @@ use torch_remote_api::token::{CONTROL_SECONDS, CONTROL_TYPE, ControlClaims};
 use torch_remote_proto::v1::agent_event::Event;
 use torch_remote_proto::v1::control_command::Command;
 use torch_remote_proto::v1::{AgentEvent, Bind, ControlCommand, ControlHello, ReportSeen, Revoke, SlotState};
-use torch_remote_proto::version::CONTROL_PROTOCOL;
+use torch_remote_proto::version::{CONTROL_PROTOCOL, MAX_EVENT_BYTES};
 
 use super::{Shared, Target, connect};
 use crate::grpc::control_client::ControlClient;
@@ -115,7 +115,8 @@ impl Conversation<'_> {
             heartbeat_ms: u64::try_from(self.shared.heartbeat.as_millis()).unwrap_or(u64::MAX),
         };
         self.say(Command::Hello(hello)).await?;
-        let mut events = ControlClient::new(channel).connect(request).await.map_err(Error::Status)?.into_inner();
+        let mut client = ControlClient::new(channel).max_decoding_message_size(MAX_EVENT_BYTES);
+        let mut events = client.connect(request).await.map_err(Error::Status)?.into_inner();
         let first = events.message().await.map_err(Error::Status)?.ok_or(Error::Closed)?;
         let Some(Event::Hello(hello)) = first.event else {
             return Err(Error::Stranger("did not begin with hello".to_owned()));

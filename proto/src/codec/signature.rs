@@ -83,6 +83,11 @@ pub fn encode(out: &mut Vec<u8>, signature: &Signature) {
         writer::meta(out, &resized.meta);
     }
     out.push(u8::from(signature.random));
+    out.push(signature.default_dtype);
+    writer::unsigned(out, signature.written.len() as u64);
+    for position in &signature.written {
+        writer::unsigned(out, u64::from(*position));
+    }
 }
 
 fn encode_arg(out: &mut Vec<u8>, arg: &Arg) {
@@ -169,7 +174,9 @@ pub fn decode(reader: &mut Reader<'_>) -> Result<Signature, Malformed> {
     let args = list(reader, |reader| decode_arg(reader, false))?;
     let outputs = list(reader, |reader| decode_output(reader, false))?;
     let resized = list(reader, |reader| Ok(Resized { slot: reader.unsigned32()?, meta: reader.meta()? }))?;
-    let signature = Signature { name, overload, args, outputs, resized, random: reader.boolean()? };
+    let (random, default_dtype) = (reader.boolean()?, reader.byte()?);
+    let written = list(reader, |reader| reader.unsigned32())?;
+    let signature = Signature { name, overload, args, outputs, resized, random, default_dtype, written };
     check(&signature)?;
     Ok(signature)
 }
@@ -222,7 +229,8 @@ fn decode_output(reader: &mut Reader<'_>, inside_list: bool) -> Result<Output, M
 fn check(signature: &Signature) -> Result<(), Malformed> {
     let tensors = Places::of(signature).tensors;
     let slots = signature.resized.iter().map(|resized| resized.slot);
-    if slots.into_iter().any(|slot| slot >= tensors) {
+    let outside = |position: &u32| *position as usize >= signature.args.len();
+    if slots.into_iter().any(|slot| slot >= tensors) || signature.written.iter().any(outside) {
         return Err(Malformed::Slot);
     }
     signature.outputs.iter().try_for_each(|output| check_output(output, tensors, signature.args.len()))

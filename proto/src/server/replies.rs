@@ -2,17 +2,24 @@
 
 use std::collections::VecDeque;
 
+use prost::Message;
+
 use crate::v1::{Reply, reply};
 use crate::violation::Violation;
 
 /// Most replies kept. A client that lets more gather breaks the protocol.
 const MAX_KEPT: usize = 1 << 16;
 
+/// From here on the executor waits: half of what may be kept, and as many bytes as a long line holds.
+const FULL: usize = MAX_KEPT / 2;
+const FULL_BYTES: usize = 64 << 20;
+
 /// Numbered replies, the oldest first.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Replies {
     sent: u64,
     kept: VecDeque<Reply>,
+    bytes: usize,
 }
 
 impl Replies {
@@ -28,15 +35,21 @@ impl Replies {
         }
         self.sent += 1;
         let reply = Reply { seq: self.sent, request, result: Some(result) };
+        self.bytes += reply.encoded_len();
         self.kept.push_back(reply.clone());
         Ok(reply)
     }
 
     /// Drops all up to `seq`.
     pub(super) fn seen(&mut self, seq: u64) {
-        while self.kept.front().is_some_and(|reply| reply.seq <= seq) {
-            self.kept.pop_front();
+        while let Some(reply) = self.kept.pop_front_if(|reply| reply.seq <= seq) {
+            self.bytes -= reply.encoded_len();
         }
+    }
+
+    /// Whether no more should be made until some are seen.
+    pub(super) fn full(&self) -> bool {
+        self.kept.len() >= FULL || self.bytes >= FULL_BYTES
     }
 
     /// Those not seen yet.

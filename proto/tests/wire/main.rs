@@ -2,6 +2,8 @@
 
 mod chunk;
 mod codec;
+mod control;
 mod golden;
 mod samples;
 mod simulation;
+mod violations;

@@ -5,6 +5,7 @@ use torch_remote_proto::command::{
     Arg, CallArgs, Command, Output, RequestId, Resized, Signature, SignatureId, StorageId, TensorMeta, TransferId, View,
 };
 use torch_remote_proto::v1;
+use torch_remote_proto::version::DATA_PROTOCOL;
 
 pub fn meta(sizes: &[i64]) -> TensorMeta {
     let mut stride = 1;
@@ -52,6 +53,8 @@ pub fn signature() -> Signature {
         ],
         resized: vec![Resized { slot: 0, meta: meta(&[8]) }],
         random: false,
+        default_dtype: 7,
+        written: vec![1, 15],
     }
 }
 
@@ -95,7 +98,7 @@ pub fn client_frames() -> Vec<(&'static str, v1::client_frame::Frame)> {
     use v1::client_frame::Frame;
     use v1::hello::Credential;
     let hello = |credential| v1::Hello {
-        protocol: 1,
+        protocol: DATA_PROTOCOL,
         client: "torch-remote-sdk/0.1.0".to_owned(),
         torch: "2.13.0".to_owned(),
         credential: Some(credential),

@@ -56,6 +56,8 @@ struct World {
     deliveries: u64,
     cuts: u64,
     opened: u64,
+    /// Downloads that the server knows to be done.
+    downloaded: Vec<u64>,
     over: Option<String>,
 }
 
@@ -71,7 +73,7 @@ impl World {
             lease_uid: "lease".to_owned(),
             device: "cpu".to_owned(),
             torch: "2.13.1".to_owned(),
-            max_unacknowledged_bytes: 256,
+            max_unacknowledged_bytes: 1024,
             inline_write_bytes: 64,
             inline_read_bytes: 64,
             memory_bytes: 0,
@@ -94,6 +96,7 @@ impl World {
             deliveries: 0,
             cuts: 0,
             opened: 0,
+            downloaded: Vec::new(),
             over: None,
         }
     }
@@ -160,10 +163,8 @@ impl World {
                     self.runs += 1;
                     self.queue.push_back((incarnation, seq, commands));
                 }
-                server::Output::Close(_)
-                | server::Output::Begin(_)
-                | server::Output::TransferDone(_)
-                | server::Output::Ended { .. } => {}
+                server::Output::TransferDone(transfer) => self.downloaded.push(transfer),
+                server::Output::Close(_) | server::Output::Begin(_) | server::Output::Ended { .. } => {}
             }
         }
     }
@@ -234,7 +235,7 @@ impl World {
 
     fn submit(&mut self, number: u64) -> bool {
         let Some(client) = &self.client else { return false };
-        if self.opened == 0 || client.unacknowledged_bytes() > 256 {
+        if self.opened == 0 || client.unacknowledged_bytes() > 1024 {
             return false;
         }
         self.client(client::Input::Submit(Bytes::from([number.to_le_bytes(); 4].concat())));
@@ -350,4 +351,29 @@ fn an_executor_that_closed_without_a_word_and_does_not_answer_is_dead() {
     }
     assert_eq!(world.over.as_deref(), Some("ExecutorGone"));
     assert!(world.now - start < Duration::from_secs(5));
+}
+
+#[test]
+fn the_end_of_a_download_is_heard_though_the_link_breaks_on_its_way() {
+    let mut world = World::new(13, Fault::None);
+    world.play(9, 0);
+    world.client(client::Input::TransferDone(6));
+    world.cut();
+    for _ in 0..2000 {
+        world.one_event(0);
+    }
+    assert_eq!(world.downloaded, vec![6]);
+    assert_eq!(world.over, None);
+}
+
+#[test]
+fn what_ends_the_session_on_the_executors_side_ends_it_on_the_clients_with_its_reason() {
+    let mut world = World::new(11, Fault::None);
+    world.play(9, 0);
+    world.server(server::Input::End { reason: "Expired".to_owned(), message: "over".to_owned() });
+    for _ in 0..2000 {
+        world.one_event(0);
+    }
+    assert_eq!(world.over.as_deref(), Some("Expired"));
+    assert_eq!(world.server.expect("the server lives").standing(), Standing::Ended);
 }

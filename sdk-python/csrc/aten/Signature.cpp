@@ -1,6 +1,7 @@
 #include "aten/Signature.h"
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/DefaultDtype.h>
 
 namespace remote {
 namespace {
@@ -75,6 +76,10 @@ Signature::Signature(const Operator& op, const c10::IValue* arguments, const Ent
   signature_.resized = resized_.data();
   signature_.nresized = static_cast<uint32_t>(resized_.size());
   signature_.random = op.random ? 1 : 0;
+  signature_.default_dtype = static_cast<uint8_t>(c10::get_default_dtype_as_scalartype());
+  written_.assign(op.written.begin(), op.written.end());
+  signature_.written = written_.data();
+  signature_.nwritten = static_cast<uint32_t>(written_.size());
 }
 
 tr_arg Signature::argument(const Operator& op, size_t position, const c10::IValue& value) {

@@ -28,6 +28,7 @@ class Signature {
   std::vector<tr_arg> arguments_;
   std::vector<tr_output> outputs_;
   std::vector<tr_resized> resized_;
+  std::vector<uint32_t> written_;
   std::deque<std::vector<tr_arg>> argument_lists_;
   std::deque<std::vector<tr_output>> output_lists_;
   std::deque<std::vector<int64_t>> ints_;

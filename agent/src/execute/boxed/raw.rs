@@ -85,6 +85,7 @@ pub struct Description {
     nresized: u32,
     now: u8,
     random: u8,
+    default_dtype: u8,
 }
 
 #[repr(C)]
@@ -195,6 +196,7 @@ pub struct Owned<'a> {
     args: Vec<RawArg>,
     outputs: Vec<RawOutput>,
     resized: Vec<RawResized>,
+    default_dtype: u8,
     /// Item arrays that `args` and `outputs` point into.
     _arg_lists: Vec<Vec<RawArg>>,
     _output_lists: Vec<Vec<RawOutput>>,
@@ -224,6 +226,7 @@ impl<'a> Owned<'a> {
             args,
             outputs,
             resized,
+            default_dtype: signature.default_dtype,
             _arg_lists: arg_lists,
             _output_lists: output_lists,
             _bools: bools,
@@ -244,6 +247,7 @@ impl<'a> Owned<'a> {
             nresized: self.resized.len() as u32,
             now: u8::from(now),
             random: u8::from(random),
+            default_dtype: self.default_dtype,
         }
     }
 }

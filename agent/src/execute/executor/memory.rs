@@ -17,9 +17,7 @@ enum Write {
 
 impl<O: Outlet> Executor<O> {
     pub(super) fn create(&mut self, storage: StorageId, bytes: u64) -> Result<(), Stop> {
-        if self.table.contains(storage.0) {
-            return Err(Stop::Violation(Violation::StorageTwice(storage.0)));
-        }
+        self.new_ids(storage.0, 1)?;
         let content = match self.room_for(bytes).and_then(|()| Storage::new(bytes)) {
             Ok(storage) => Content::Held(storage),
             Err(error) => Content::Missing(self.failed("aten::empty", error)?),
@@ -60,10 +58,11 @@ impl<O: Outlet> Executor<O> {
                 let entry = self.table.get_mut(view.storage).ok_or_else(|| unknown(view.storage))?;
                 if write == Write::Whole {
                     entry.clear();
-                }
-                if entry.made().dtype == 0 {
-                    let label = entry.made().label.clone();
-                    entry.label(Made::by(&label, &view.meta));
+                    // Bytes of no shape have that of what fills them; a part of them has its own.
+                    if entry.made().dtype.is_none() {
+                        let label = entry.made().label.clone();
+                        entry.label(Made::by(&label, &view.meta));
+                    }
                 }
                 Ok(())
             }
@@ -74,20 +73,21 @@ impl<O: Outlet> Executor<O> {
     /// Waits for the bytes only if they have a place to go to.
     pub(super) fn write_bulk(&mut self, transfer: TransferId, view: &View, bytes: u64) -> Result<(), Stop> {
         match self.destination(view, bytes)? {
-            Ok(Write::Whole | Write::Part) => {
-                let data =
-                    self.transfers.upload(self.incarnation, transfer.0, bytes).map_err(|unusable| match unusable {
-                        Unusable::Superseded => Stop::Superseded,
-                        Unusable::Announced => Stop::Violation(Violation::BadTransfer(transfer.0)),
-                    })?;
-                self.write(view, &data)
-            }
+            Ok(Write::Whole | Write::Part) => match self.transfers.upload(self.incarnation, transfer.0, bytes) {
+                Ok(data) => self.write(view, &data),
+                Err(Unusable::Superseded) => Err(Stop::Superseded),
+                Err(Unusable::Announced) => Err(Stop::Violation(Violation::BadTransfer(transfer.0))),
+                Err(Unusable::NoMemory) => {
+                    let message = format!("out of memory on the executor's host: {bytes} bytes are to be written");
+                    self.unwritten(view, refused(ErrorClass::OutOfMemoryError, message))
+                }
+            },
             Ok(Write::Dropped) => {
-                self.transfers.discard(transfer.0, bytes);
+                self.transfers.discard(self.incarnation, transfer.0, bytes);
                 Ok(())
             }
             Err(error) => {
-                self.transfers.discard(transfer.0, bytes);
+                self.transfers.discard(self.incarnation, transfer.0, bytes);
                 self.unwritten(view, error)
             }
         }
@@ -95,6 +95,10 @@ impl<O: Outlet> Executor<O> {
 
     /// What a write of `bytes` into a view would do.
     fn destination(&mut self, view: &View, bytes: u64) -> Result<Result<Write, boxed::Error>, Stop> {
+        // An expanded view takes more bytes than its storage has.
+        if let Err(error) = room(0, bytes, self.limits.memory_bytes) {
+            return Ok(Err(error));
+        }
         let entry = self.table.get(view.storage).ok_or_else(|| unknown(view.storage))?;
         let (poisoned, size) = (entry.content.poison().is_some(), entry.bytes);
         let storage = match self.table.memory(view.storage, self.limits.memory_bytes) {
@@ -166,7 +170,7 @@ impl<O: Outlet> Executor<O> {
         });
         match data {
             Ok(data) => {
-                self.transfers.offer(transfer.0, data);
+                self.transfers.offer(self.incarnation, transfer.0, data);
                 self.outlet.reply(request, reply::Result::Staged(v1::Staged { transfer: transfer.0, bytes }));
                 self.transfers.download(self.incarnation, transfer.0).map_err(|Superseded| Stop::Superseded)
             }

@@ -20,7 +20,7 @@ impl<O: Outlet> Executor<O> {
                 reply::Result::Results(self.name(results, &ready.operator, &room.args)?)
             }
             Err(failure) => {
-                spoil(&mut self.table, &ready.slots, &room.args.views, &failure);
+                spoil(&mut self.table, &ready.spoils, &room.args.views, &failure);
                 reply::Result::Failure(failure.report())
             }
         };
@@ -49,10 +49,8 @@ impl<O: Outlet> Executor<O> {
     /// Gives the new storages their ids, and the results their storages.
     fn name(&mut self, results: NowResults, operator: &str, args: &CallArgs) -> Result<v1::Results, Stop> {
         let first = args.first_output.map_or(0, |id| id.0);
+        self.new_ids(first, results.fresh.len())?;
         for (id, storage) in (first..).zip(results.fresh) {
-            if self.table.contains(id) {
-                return Err(Stop::Violation(Violation::StorageTwice(id)));
-            }
             let bytes = storage.bytes();
             self.table.insert(id, Content::Held(storage), bytes, Made::bytes(operator, bytes), self.now);
         }

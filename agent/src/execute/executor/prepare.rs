@@ -15,6 +15,8 @@ pub struct Ready {
     pub slots: Vec<Slot>,
     /// Whether any slot is written.
     pub writes: bool,
+    /// Slots that hold no value after a failure: those written, and those that the client takes a result to lie in.
+    pub spoils: Vec<usize>,
     /// New storages.
     pub fresh: Vec<Fresh>,
     /// Their sizes together.
@@ -54,6 +56,7 @@ impl Ready {
         fresh_of(&signature.outputs, |bytes, meta| fresh.push(Fresh { bytes, made: Made::by(&operator, meta) }));
         Ok(Ready {
             writes: slots.iter().any(|slot| slot.writes != 0),
+            spoils: spoils(signature, &slots),
             fresh_bytes: fresh.iter().fold(0, |sum: u64, fresh| sum.saturating_add(fresh.bytes)),
             operator,
             prepared,
@@ -63,19 +66,44 @@ impl Ready {
     }
 }
 
-/// Without a schema: what the client's own assumptions say is written.
-fn assumed_slots(signature: &Signature) -> Vec<Slot> {
-    let mut slots = Vec::new();
+/// The client's tensor of a failed result must not show what its argument's storage held before.
+fn spoils(signature: &Signature, slots: &[Slot]) -> Vec<usize> {
+    let mut lies_in: Vec<bool> = slots.iter().map(|slot| slot.writes != 0).collect();
+    let positions = tensor_positions(signature);
+    let mut outputs: Vec<&Output> = signature.outputs.iter().collect();
+    while let Some(output) = outputs.pop() {
+        match output {
+            Output::Alias { slot, .. } => lies_in[*slot as usize] = true,
+            Output::Argument(position) => {
+                let its = |(slot, of): (&mut bool, &usize)| *slot |= of == &(*position as usize);
+                lies_in.iter_mut().zip(&positions).for_each(its);
+            }
+            Output::List(items) => outputs.extend(items),
+            Output::Fresh { .. } | Output::Undefined => {}
+        }
+    }
+    lies_in.iter().enumerate().filter(|(_, lies_in)| **lies_in).map(|(slot, _)| slot).collect()
+}
+
+/// The argument of each tensor slot.
+fn tensor_positions(signature: &Signature) -> Vec<usize> {
+    let mut positions = Vec::new();
     for (position, arg) in signature.args.iter().enumerate() {
-        let returned = signature.outputs.contains(&Output::Argument(position as u32));
         let items = match arg {
             Arg::List(items) => items.as_slice(),
             other => std::slice::from_ref(other),
         };
-        for _ in items.iter().filter(|item| matches!(item, Arg::Tensor(_))) {
-            let resized = signature.resized.iter().any(|resized| resized.slot as usize == slots.len());
-            slots.push(Slot { reads: 1, writes: u8::from(returned || resized), covers: -1 });
-        }
+        positions.extend(items.iter().filter(|item| matches!(item, Arg::Tensor(_))).map(|_| position));
     }
-    slots
+    positions
+}
+
+/// Without a schema here: what the client's says is written.
+fn assumed_slots(signature: &Signature) -> Vec<Slot> {
+    let written = |(slot, position): (usize, &usize)| {
+        let says = signature.written.iter().any(|written| *written as usize == *position);
+        says || signature.resized.iter().any(|resized| resized.slot as usize == slot)
+    };
+    let slot = |place| Slot { reads: 1, writes: u8::from(written(place)), covers: -1 };
+    tensor_positions(signature).iter().enumerate().map(slot).collect()
 }

@@ -160,6 +160,8 @@ fn signature(name: &str, args: Vec<Arg>, outputs: Vec<Output>) -> Signature {
         outputs,
         resized: Vec::new(),
         random: false,
+        default_dtype: 6,
+        written: Vec::new(),
     }
 }
 

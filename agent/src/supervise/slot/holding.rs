@@ -22,6 +22,8 @@ pub(super) struct Holding {
 pub(super) struct Revocation {
     pub(super) at: Duration,
     pub(super) epoch: u64,
+    /// Of revokes before this one, which are owed an answer too.
+    pub(super) earlier: Vec<u64>,
     pub(super) reason: String,
     pub(super) message: String,
 }
@@ -165,6 +167,20 @@ impl Holding {
 }
 
 impl Revocation {
+    /// This one where there may have been others before: a repeat does not put the end off, and each is answered.
+    pub(super) fn after(mut self, before: Option<Revocation>) -> Revocation {
+        let Some(before) = before else { return self };
+        self.at = self.at.min(before.at);
+        let epochs = before.owed().into_iter().filter(|epoch| *epoch != self.epoch);
+        self.earlier = epochs.collect();
+        self
+    }
+
+    /// Epochs whose revokes wait for an answer.
+    pub(super) fn owed(&self) -> Vec<u64> {
+        self.earlier.iter().copied().chain([self.epoch]).collect()
+    }
+
     pub(super) fn text(&self) -> String {
         match (self.reason.as_str(), self.message.as_str()) {
             ("", message) => message.to_owned(),

@@ -292,3 +292,24 @@ fn a_revoke_with_grace_ends_at_its_deadline_and_says_so_before() {
     assert!(matches!(&outputs[..], [Output::Notice { reason: "Revoked", deadline, .. }] if deadline.as_secs() == 30));
     assert_eq!(end_of(slot, 21), (50, "Revoked".to_owned()));
 }
+
+#[test]
+fn a_revoke_that_is_repeated_does_not_put_the_end_off_and_each_epoch_is_answered() {
+    let revoke = |epoch, grace| Input::Revoke {
+        epoch,
+        reason: "Preempted".to_owned(),
+        message: String::new(),
+        grace: Duration::from_secs(grace),
+    };
+    let (slot, _) = open(2).step(revoke(3, 30), at(20));
+    let (slot, outputs) = slot.step(revoke(3, 30), at(25));
+    assert_eq!(outputs, vec![], "the user knows");
+    let (slot, _) = slot.step(revoke(4, 60), at(26));
+    assert_eq!(end_of(slot.clone(), 27), (50, "Revoked".to_owned()));
+    let (_, outputs) = slot.step(Input::Reaped { status: "exit status: 0".to_owned() }, at(30));
+    let released = |output: &Output| match output {
+        Output::Say(News::Released { epoch, .. }) => Some(*epoch),
+        _ => None,
+    };
+    assert_eq!(outputs.iter().filter_map(released).collect::<Vec<_>>(), vec![2, 3, 4]);
+}

@@ -77,14 +77,16 @@ fn a_result_that_differs_from_what_was_assumed_poisons() {
         (Output::Argument(0), "is not argument 0"),
         (alias, "is not the view"),
     ] {
-        // `neg` in place of its result poisons nothing of its argument: it only reads it.
+        // Where the result was assumed to lie in the argument, the client's tensor shows the argument's storage: it must not give the old values.
+        let shares = matches!(output, Output::Argument(_) | Output::Alias { .. });
         let makes = matches!(output, Output::Fresh { .. } | Output::List(_));
         let number = client.define(signature("neg", vec![tensor(&[2])], vec![output]));
         let first = makes.then(|| client.storage());
+        let a = client.tensor(&[1., 2.]);
         client.call(number, &[a], first).unwrap();
         let failure = client.sync().unwrap();
         assert!(failure.message.contains(says), "{}", failure.message);
-        assert_eq!(client.values(a, &[2]), Ok(vec![1., 2.]));
+        assert_eq!(client.values(a, &[2]).ok(), (!shares).then(|| vec![1., 2.]));
     }
     let two = client.define(signature("neg", vec![tensor(&[2])], vec![fresh(&[2]), fresh(&[2])]));
     client.call(two, &[a], Some(9000)).unwrap();
@@ -125,6 +127,23 @@ fn a_clients_mistake_is_a_violation() {
     assert_eq!(violation(client.call(neg, &[77], Some(78))), "UnknownStorage");
     assert_eq!(violation(client.run(Command::Read { request: RequestId(1), view: view(77, &[1]) })), "UnknownStorage");
     assert_eq!(violation(client.executor.run(&Bytes::from_static(b"\xff"))), "Malformed");
+    let mut client = Client::new();
+    let a = client.tensor(&[1., 2.]);
+    let neg = client.define(signature("neg", vec![tensor(&[2])], vec![fresh(&[2])]));
+    assert_eq!(violation(client.run(Command::Create { storage: StorageId(u64::MAX), bytes: 1 })), "StorageRange");
+    assert_eq!(violation(client.call(neg, &[a], Some(u64::MAX))), "StorageRange");
+    let nonzero = signature("nonzero", vec![tensor(&[2])], vec![]);
+    let args =
+        CallArgs { views: vec![(StorageId(a), 0)], first_output: Some(StorageId(u64::MAX)), ..CallArgs::default() };
+    let now = Command::CallNow { request: RequestId(9), signature: Box::new(nonzero), args };
+    assert_eq!(violation(client.run(now)), "StorageRange");
+    let transfer = (TransferId(1), view(a, &[2]));
+    let transfers = Arc::clone(&client.executor.transfers);
+    let wrong = v1::Chunk { transfer: 1, offset: 0, data: Bytes::from_static(b"abc"), total: 3 };
+    let sent = std::thread::spawn(move || futures::executor::block_on(transfers.chunk(1, &wrong)));
+    assert_eq!(sent.join().unwrap(), Ok(3));
+    let announced = Command::WriteBulk { transfer: transfer.0, view: transfer.1, bytes: 8 };
+    assert_eq!(violation(client.run(announced)), "BadTransfer");
 }
 
 #[test]
@@ -160,6 +179,17 @@ fn memory_that_is_not_the_leases_is_refused_before_it_is_allocated() {
     assert!(
         matches!(client.last(request), reply::Result::Failure(failure) if failure.class() == ErrorClass::OutOfMemoryError)
     );
+    // Nor is its upload waited for and staged.
+    let expanded = TensorMeta { sizes: vec![1 << 40], strides: vec![0], ..meta(&[]) };
+    let c = client.tensor(&[3.]);
+    client
+        .run(Command::WriteBulk {
+            transfer: TransferId(7),
+            view: View { meta: expanded, ..view(c, &[]) },
+            bytes: 4 << 40,
+        })
+        .unwrap();
+    assert_eq!(client.values(c, &[1]).unwrap_err().class(), ErrorClass::OutOfMemoryError);
     // An upload whose bytes have no place to go to is not waited for.
     client.run(Command::WriteBulk { transfer: TransferId(2), view: view(b, &[4]), bytes: 16 }).unwrap();
     assert_eq!(client.values(b, &[1]).unwrap_err().class(), ErrorClass::IndexError);
@@ -182,6 +212,111 @@ fn an_out_argument_is_resized_only_as_assumed() {
     client.run(Command::Create { storage: StorageId(other), bytes: 0 }).unwrap();
     client.call(silent, &[a, a, other], None).unwrap();
     assert!(client.values(other, &[0]).unwrap_err().message.contains("gave an argument the shape [2]"));
+}
+
+#[test]
+fn an_out_argument_that_grew_before_its_operator_failed_counts_with_all_its_bytes() {
+    let mut client = Client::new();
+    let a = client.tensor(&[1., 2.]);
+    let args = vec![tensor(&[2]), tensor(&[2]), Arg::Int(1), tensor(&[0])];
+    let silent = client.define(signature("add.out", args, vec![Output::Argument(3)]));
+    let out = client.storage();
+    client.run(Command::Create { storage: StorageId(out), bytes: 0 }).unwrap();
+    client.call(silent, &[a, a, out], None).unwrap();
+    assert!(client.values(out, &[0]).is_err());
+    assert_eq!(client.executor.table().bytes(), 16);
+    client.run(Command::Free(StorageId(out))).unwrap();
+    assert_eq!(client.executor.table().bytes(), 8);
+}
+
+/// Batch normalisation of `[3, 2]` by its own statistics, or by those given.
+fn batch_norm(training: bool) -> Signature {
+    let rest = [Arg::None, Arg::None, tensor(&[2]), tensor(&[2]), Arg::Bool(training)];
+    let args = [tensor(&[3, 2])].into_iter().chain(rest).chain([Arg::FloatConst(0.1), Arg::FloatConst(1e-5)]).collect();
+    let saved = if training { 2 } else { 0 };
+    signature("native_batch_norm", args, vec![fresh(&[3, 2]), fresh(&[saved]), fresh(&[saved])])
+}
+
+#[test]
+fn what_a_kernel_writes_though_its_schema_does_not_say_so_is_poisoned_with_its_input() {
+    let mut client = Client::new();
+    let bad = client.storage();
+    let mm = client.define(signature("mm", vec![tensor(&[1, 2]), tensor(&[1, 2])], vec![fresh(&[3, 2])]));
+    let a = client.tensor(&[1., 2.]);
+    client.call(mm, &[a, a], Some(bad)).unwrap();
+    let (mean, var) = (client.tensor(&[0., 0.]), client.tensor(&[1., 1.]));
+    let evaluation = client.define(batch_norm(false));
+    client.call(evaluation, &[bad, mean, var], Some(900)).unwrap();
+    assert!(client.values(900, &[3, 2]).is_err());
+    assert_eq!(client.values(mean, &[2]), Ok(vec![0., 0.]), "by given statistics it only reads them");
+    let training = client.define(batch_norm(true));
+    client.call(training, &[bad, mean, var], Some(910)).unwrap();
+    for statistics in [mean, var] {
+        assert_eq!(client.values(statistics, &[2]).unwrap_err().operator, "aten::mm");
+    }
+    let (mean, var) = (client.tensor(&[0., 0.]), client.tensor(&[1., 1.]));
+    let good = client.tensor(&[1., 2., 3., 4., 5., 6.]);
+    client.call(training, &[good, mean, var], Some(920)).unwrap();
+    let moved = client.values(mean, &[2]).unwrap();
+    assert!((moved[0] - 0.3).abs() < 1e-6 && (moved[1] - 0.4).abs() < 1e-6, "{moved:?}");
+    assert!(client.values(var, &[2]).is_ok());
+    let gather = [tensor(&[3, 2]), tensor(&[1, 2]), tensor(&[1, 2]), tensor(&[2]), tensor(&[2])];
+    let rest = [Arg::FloatConst(0.1), Arg::FloatConst(1e-5), Arg::Int(3)];
+    let args = gather.into_iter().chain(rest).collect();
+    let gather = client.define(signature("batch_norm_gather_stats", args, vec![fresh(&[2]), fresh(&[2])]));
+    client.call(gather, &[bad, a, a, mean, var], Some(930)).unwrap();
+    assert!(client.values(mean, &[2]).is_err() && client.values(var, &[2]).is_err());
+}
+
+#[test]
+fn what_an_operator_without_results_would_have_written_is_poisoned_though_it_is_not_known_here() {
+    let mut client = Client::new();
+    let (read, written) = (client.tensor(&[1., 2.]), client.tensor(&[3., 4.]));
+    let mut custom = signature("no_such_operator_", vec![tensor(&[2]), tensor(&[2])], vec![]);
+    custom.written = vec![1];
+    let number = client.define(custom);
+    client.call(number, &[read, written], None).unwrap();
+    assert_eq!(client.values(read, &[2]), Ok(vec![1., 2.]));
+    assert_eq!(client.values(written, &[2]).unwrap_err().operator, "aten::no_such_operator_");
+}
+
+#[test]
+fn an_operator_runs_under_the_default_dtype_of_its_signature() {
+    let mut client = Client::new();
+    let half = |default_dtype, dtype: u8, bytes| {
+        let whole = Arg::Tensor(TensorMeta { dtype: 4, ..meta(&[2]) });
+        let output = Output::Fresh { bytes, meta: TensorMeta { dtype, ..meta(&[2]) } };
+        Signature { default_dtype, ..signature("div.Tensor", vec![whole, Arg::CpuScalar(7 | 128)], vec![output]) }
+    };
+    let whole = client.storage();
+    client.run(Command::Create { storage: StorageId(whole), bytes: 16 }).unwrap();
+    let longs = View { meta: TensorMeta { dtype: 4, ..meta(&[2]) }, ..view(whole, &[2]) };
+    client.run(Command::Write { view: longs, data: [1i64, 3].map(i64::to_le_bytes).concat().into() }).unwrap();
+    let mut two = [0; 16];
+    two[..8].copy_from_slice(&2f64.to_le_bytes());
+    let (double, single) = (client.define(half(7, 7, 16)), client.define(half(6, 6, 8)));
+    for (number, output) in [(single, 800), (double, 801), (single, 802)] {
+        let args = CallArgs {
+            views: vec![(StorageId(whole), 0)],
+            scalars: vec![two],
+            first_output: Some(StorageId(output)),
+            ..CallArgs::default()
+        };
+        client.run(Command::Call { signature: SignatureId(number), args }).unwrap();
+    }
+    assert_eq!(client.values(800, &[2]), Ok(vec![0.5, 1.5]));
+    assert_eq!(client.values(802, &[2]), Ok(vec![0.5, 1.5]));
+    let doubles = View { meta: TensorMeta { dtype: 7, ..meta(&[2]) }, ..view(801, &[2]) };
+    assert_eq!(client.read(doubles), Ok([0.5f64, 1.5].map(f64::to_le_bytes).concat()));
+    let nonsense = client.define(Signature { default_dtype: 4, ..half(7, 7, 16) });
+    let args = CallArgs {
+        views: vec![(StorageId(whole), 0)],
+        scalars: vec![two],
+        first_output: Some(StorageId(803)),
+        ..CallArgs::default()
+    };
+    client.run(Command::Call { signature: SignatureId(nonsense), args }).unwrap();
+    assert_eq!(client.values(803, &[2]).unwrap_err().class(), ErrorClass::TypeError);
 }
 
 /// A step of an arbitrary program over four storages of two floats.
