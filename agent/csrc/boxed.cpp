@@ -115,18 +115,23 @@ using namespace trb;
 
 extern "C" {
 
+// SAFETY: after trb_begin; all in `description` has the length that stands beside it; `out` is writable, and on success holds what the caller frees once.
 int trb_prepare(const trb_description* description, trb_signature** out) {
   return guard([&] { *out = reinterpret_cast<trb_signature*>(new Signature(*description)); });
 }
 
+// SAFETY: `signature` is of trb_prepare and used no more.
 void trb_signature_free(trb_signature* signature) { delete reinterpret_cast<Signature*>(signature); }
 
+// SAFETY: `signature` is live, and outlives what `slots` is set to.
 uint32_t trb_signature_slots(const trb_signature* signature, const trb_slot** slots) {
   const auto& uses = reinterpret_cast<const Signature*>(signature)->uses;
   *slots = uses.data();
   return static_cast<uint32_t>(uses.size());
 }
 
+// SAFETY: on the thread of trb_thread_begin; `call` has a live storage and an offset for each slot, a float and a scalar for each place, and they outlive the
+// call; `fresh` has room for all new storages, and on success holds references of the caller's.
 int trb_run(trb_signature* prepared, const trb_call* call, trb_storage** fresh) {
   return guard([&] {
     const auto& signature = *reinterpret_cast<const Signature*>(prepared);
@@ -224,6 +229,7 @@ trb_value describe_value(trb_now& now, const Signature& signature, const c10::IV
 
 extern "C" {
 
+// SAFETY: as trb_run; on success `shown` points into `out`, which the caller frees once, and its fresh storages are the caller's.
 int trb_run_now(trb_signature* prepared, const trb_call* call, trb_now** out, trb_now_view* shown) {
   return guard([&] {
     std::unique_ptr<trb_now, void (*)(trb_now*)> now(new trb_now, [](trb_now* p) {
@@ -248,6 +254,7 @@ int trb_run_now(trb_signature* prepared, const trb_call* call, trb_now** out, tr
   });
 }
 
+// SAFETY: `now` is of trb_run_now, and what was shown of it is used no more.
 void trb_now_free(trb_now* now) { delete now; }
 
 }  // extern "C"

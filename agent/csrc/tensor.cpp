@@ -186,10 +186,13 @@ using namespace trb;
 
 extern "C" {
 
+// SAFETY: none.
 const char* trb_error_message(void) { return last_error.c_str(); }
 
+// SAFETY: none.
 const char* trb_torch_version(void) { return TORCH_VERSION; }
 
+// SAFETY: called once, before any other function that touches torch.
 int trb_begin(int cuda, int threads) {
   return guard([&] {
     static LimitedAllocator limited;
@@ -211,19 +214,24 @@ int trb_begin(int cuda, int threads) {
   });
 }
 
+// SAFETY: called once, on the thread that will run operators.
 void trb_thread_begin(void) {
   thread_local c10::InferenceMode inference(true);
   static_cast<void>(inference);
 }
 
+// SAFETY: none.
 void trb_limit(uint64_t bytes) { LimitedAllocator::limit = bytes; }
+// SAFETY: none.
 uint64_t trb_allocated(void) { return LimitedAllocator::used; }
 
+// SAFETY: after trb_begin.
 int trb_synchronize(void) {
   if (current_device.is_cpu()) return 0;
   return guard([] { c10::impl::VirtualGuardImpl(current_device.type()).synchronizeDevice(current_device.index()); });
 }
 
+// SAFETY: both point to writable integers.
 void trb_device_memory(uint64_t* total, uint64_t* unused) {
   *total = *unused = 0;
   if (current_device.is_cpu()) return;
@@ -238,16 +246,20 @@ void trb_device_memory(uint64_t* total, uint64_t* unused) {
   }
 }
 
+// SAFETY: after trb_begin; `out` is writable, and on success holds a reference that the caller releases once.
 int trb_storage_new(uint64_t bytes, trb_storage** out) {
   return guard([&] { *out = hand_over(new_storage(bytes)); });
 }
 
+// SAFETY: `storage` is a reference of the caller's, who uses it no more.
 void trb_storage_release(trb_storage* storage) {
   c10::intrusive_ptr<c10::StorageImpl>::reclaim(impl(storage));
 }
 
+// SAFETY: `storage` is a live reference.
 uint64_t trb_storage_bytes(const trb_storage* storage) { return impl(storage)->nbytes(); }
 
+// SAFETY: `storage` is a live reference that no operator uses now.
 int trb_storage_resize(trb_storage* storage, uint64_t bytes) {
   return guard([&] {
     auto next = new_storage(bytes);
@@ -262,6 +274,7 @@ int trb_storage_resize(trb_storage* storage, uint64_t bytes) {
   });
 }
 
+// SAFETY: `storage` is live; `meta` has `ndim` sizes and strides; `data` has `bytes` readable bytes that do not change meanwhile.
 int trb_write(trb_storage* storage, int64_t offset, const trb_meta* meta, const uint8_t* data, uint64_t bytes) {
   return guard([&] {
     const Meta m(*meta);
@@ -277,6 +290,7 @@ int trb_write(trb_storage* storage, int64_t offset, const trb_meta* meta, const 
   });
 }
 
+// SAFETY: `storage` is live; `meta` has `ndim` sizes and strides; `data` has room for `bytes` bytes.
 int trb_read(trb_storage* storage, int64_t offset, const trb_meta* meta, uint8_t* data, uint64_t bytes) {
   return guard([&] {
     const Meta m(*meta);
@@ -292,6 +306,7 @@ int trb_read(trb_storage* storage, int64_t offset, const trb_meta* meta, uint8_t
   });
 }
 
+// SAFETY: `storage` is live; `meta` has `ndim` sizes and strides; the rest points to writable integers.
 int trb_measure(const trb_storage* storage, int64_t offset, const trb_meta* meta, uint64_t* bytes, int* contiguous, int64_t* covers) {
   return guard([&] {
     const Meta m(*meta);

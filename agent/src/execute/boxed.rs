@@ -35,8 +35,9 @@ pub struct Device {
     cuda: bool,
 }
 
-/// Bytes on the device, one reference.
+/// Bytes on the device, one reference. Transparent: a run fills places for storages with their pointers.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct Storage(NonNull<raw::Storage>);
 
 // SAFETY: a StorageImpl's reference count is atomic, and its deleter may run on any thread; nothing else is done with it off the executor's thread,
@@ -318,7 +319,7 @@ impl Prepared {
         fresh.reserve(self.fresh);
         let room = fresh.spare_capacity_mut().as_mut_ptr().cast::<*mut raw::Storage>();
         // SAFETY: `call` borrows from `places`, whose storages the caller keeps alive; `room` has space for all fresh storages, which trb_run sets on success to
-        // references that are ours. Storage has the layout of a non-null pointer.
+        // references that are ours. Storage is a transparent non-null pointer.
         unsafe {
             check(raw::trb_run(self.pointer.as_ptr(), &call, room))?;
             fresh.set_len(start + self.fresh);

@@ -412,3 +412,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn bytes_take_the_shape_of_what_fills_them_and_not_of_a_part() {
+    let mut client = Client::new();
+    let id = client.storage();
+    client.run(Command::Create { storage: StorageId(id), bytes: 8 }).unwrap();
+    let made = |client: &mut Client| {
+        let made = client.executor.table().get(StorageId(id)).unwrap().made();
+        (made.dtype, made.sizes.clone())
+    };
+    client.run(Command::Write { view: view(id, &[1]), data: Bytes::from_static(&[0; 4]) }).unwrap();
+    assert_eq!(made(&mut client), (None, vec![8]));
+    client.run(Command::Write { view: view(id, &[2]), data: Bytes::from_static(&[0; 8]) }).unwrap();
+    assert_eq!(made(&mut client), (Some(6), vec![2]));
+}
