@@ -219,7 +219,8 @@ def test_a_process_killed_while_it_waits_is_out_of_the_queue_after_30_s(broken: 
     waiter.process.kill()
     waiter.process.wait()
     broken.advance(31)
-    eventually(lambda: broken.phase("devicelease", name) == "Failed", 10, "it is out of the queue")
+    # The control plane does not see that the clock went on until it next looks at every lease.
+    eventually(lambda: broken.phase("devicelease", name) == "Failed", 30, "it is out of the queue")
     assert ended(broken, name) == "Abandoned"
     holder.tell()
     holder.finish()
@@ -231,13 +232,13 @@ def test_a_process_killed_before_its_session_opened_gives_its_slot_back_within_7
     client = broken.client(
         """
 import os, signal
-from torch_remote import _leases
+from torch_remote import _acquisition
 
 def killed(api, thing, attach):
     print("bound", thing["metadata"]["name"])
     os.kill(os.getpid(), signal.SIGKILL)
 
-_leases._open = killed
+_acquisition._open = killed
 torch_remote.lease(gpu="CPU", machine="one", quiet=True)
 """
     )
@@ -246,7 +247,7 @@ torch_remote.lease(gpu="CPU", machine="one", quiet=True)
     broken.advance(50)
     assert broken.phase("devicelease", name) == "Bound"
     broken.advance(20)
-    free(broken, "one", 10)
+    free(broken, "one")
     assert ended(broken, name) == "NeverOpened"
 
 
