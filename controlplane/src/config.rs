@@ -89,6 +89,18 @@ pub struct ListenerArgs {
     pub tls_name: Vec<String>,
 }
 
+/// Who may log in, and for how long.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Logging in")]
+pub struct AuthenticationArgs {
+    /// YAML list of the issuers (OpenID Connect) whose tokens are accepted; docs/login.md says what it holds.
+    #[arg(long, env = "TORCH_REMOTE_OIDC_CONFIG", value_name = "FILE")]
+    pub oidc_config: Option<PathBuf>,
+    /// Longest life of a service account's token, up to 24h. [default: 1h]
+    #[arg(long, env = "TORCH_REMOTE_ACCOUNT_TOKEN_LIFE", value_name = "DURATION", value_parser = parse_duration)]
+    pub account_token_life: Option<Duration>,
+}
+
 const UP_EXAMPLES: &str = "\
 Examples:
   torch-remote up
@@ -119,6 +131,9 @@ pub struct UpArgs {
     /// Local agents.
     #[command(flatten)]
     pub local: LocalArgs,
+    /// Who may log in.
+    #[command(flatten)]
+    pub authentication: AuthenticationArgs,
     /// Limits.
     #[command(flatten)]
     pub listener: ListenerArgs,
@@ -171,6 +186,9 @@ pub struct ServeArgs {
     /// Local agents.
     #[command(flatten)]
     pub local: LocalArgs,
+    /// Who may log in.
+    #[command(flatten)]
+    pub authentication: AuthenticationArgs,
     /// Limits.
     #[command(flatten)]
     pub listener: ListenerArgs,
