@@ -7,6 +7,7 @@ mod apply;
 mod connection;
 mod delete;
 mod error;
+mod exec;
 mod get;
 mod kind;
 pub mod login;

@@ -33,6 +33,8 @@ pub enum Command {
     Up(Box<UpArgs>),
     /// Run a control plane against a Postgres of yours. Run several for availability.
     Serve(Box<ServeArgs>),
+    /// After a signing key was lost to a stranger: remove all of them and make others. Every token signed so far is refused from then on.
+    ReplaceKeys(ReplaceKeysArgs),
     /// A command of the client.
     #[command(flatten)]
     Client(Box<cli::Command>),
@@ -195,6 +197,17 @@ pub struct ServeArgs {
     /// Logs and traces.
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
+}
+
+/// `torch-remote replace-keys`.
+#[derive(Debug, Clone, Args)]
+pub struct ReplaceKeysArgs {
+    /// The Postgres of the control plane; its replicas may run meanwhile.
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: String,
+    /// File with the key that seals secrets in the database.
+    #[arg(long, env = "TORCH_REMOTE_KEY_FILE", value_name = "FILE")]
+    pub key_file: PathBuf,
 }
 
 /// The conventional folders of the user, as the environment names them.

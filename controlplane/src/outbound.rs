@@ -24,7 +24,9 @@ const LARGEST: usize = 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the fields are named by the texts")]
 pub enum Error {
-    #[error("{url:?} is not an address that may be asked: it must begin with https:// (http:// for this machine alone)")]
+    #[error(
+        "{url:?} is not an address that may be asked: it must begin with https:// (http:// for this machine alone)"
+    )]
     Address { url: String },
     #[error("there is no certificate in the file of the authority")]
     NoCertificate,
@@ -242,14 +244,33 @@ mod tests {
 
     #[test]
     fn plain_http_goes_to_this_machine_alone() {
-        for good in ["https://a.example", "https://a.example:8443/x?y=1", "http://127.0.0.1:80/", "http://[::1]:8080/k", "http://localhost/"] {
+        for good in [
+            "https://a.example",
+            "https://a.example:8443/x?y=1",
+            "http://127.0.0.1:80/",
+            "http://[::1]:8080/k",
+            "http://localhost/",
+        ] {
             assert!(address(good).is_ok(), "{good}");
         }
-        for bad in ["http://a.example", "http://127.0.0.1.evil.example/", "http://10.0.0.1/", "file:///etc/passwd", "ftp://x", "x", "", "https://u:p@h/", "//h/x"] {
+        for bad in [
+            "http://a.example",
+            "http://127.0.0.1.evil.example/",
+            "http://10.0.0.1/",
+            "file:///etc/passwd",
+            "ftp://x",
+            "x",
+            "",
+            "https://u:p@h/",
+            "//h/x",
+        ] {
             assert!(matches!(address(bad), Err(Error::Address { .. })), "{bad}");
         }
         let parts = address("https://a.example/p?q=1").unwrap();
-        assert_eq!((parts.secure, parts.host.as_str(), parts.port, parts.path.as_str()), (true, "a.example", 443, "/p?q=1"));
+        assert_eq!(
+            (parts.secure, parts.host.as_str(), parts.port, parts.path.as_str()),
+            (true, "a.example", 443, "/p?q=1")
+        );
     }
 
     #[test]

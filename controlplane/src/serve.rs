@@ -20,11 +20,11 @@ use torch_remote_api::provider::ProviderType;
 use torch_remote_api::token::ACCOUNT_SECONDS;
 
 use crate::apiserver::{self, Authentication};
+use crate::auth::issuer::Pace;
 use crate::auth::seal::{self, Sealer};
 use crate::auth::verify::API_SECONDS;
-use crate::auth::issuer::Pace;
 use crate::auth::{ADMINISTRATORS, Issuers, Keys, issuer, keys};
-use crate::config::{AuthenticationArgs, ListenerArgs, ServeArgs};
+use crate::config::{AuthenticationArgs, ListenerArgs, ReplaceKeysArgs, ServeArgs};
 use crate::explain::Explain;
 use crate::kubeconfig::{self, Kubeconfig};
 use crate::provider::{Local, Providers};
@@ -329,6 +329,21 @@ pub async fn run(args: ServeArgs, stop: CancellationToken) -> Result<(), Error> 
     };
     telemetry.shutdown();
     ended
+}
+
+/// Runs `replace-keys`.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn replace_keys(args: &ReplaceKeysArgs) -> Result<(), Error> {
+    let sealer = Sealer::open(&args.key_file).map_err(Error::Key)?;
+    let options = crate::store::pool::options().max_connections(1);
+    let pool = options.connect(&args.database_url).await.map_err(|source| Error::Database { source })?;
+    // Read first: with another key file than the database's, nothing is replaced.
+    Keys::load(pool.clone(), sealer.clone(), ISSUER).await.map_err(Error::Keys)?;
+    keys::replace(&pool, &sealer).await.map_err(Error::Keys)?;
+    pool.close().await;
+    Ok(())
 }
 
 async fn start(

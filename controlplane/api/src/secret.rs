@@ -82,7 +82,8 @@ pub fn complete(secret: &mut Value) -> Result<(), String> {
     if let Some(data) = secret["data"].as_object_mut() {
         for (name, value) in data.iter_mut() {
             if let Some(text) = value.as_str() {
-                *value = canonical(text).map_err(|at| format!("data.{name}: illegal base64 data at input byte {at}"))?;
+                *value =
+                    canonical(text).map_err(|at| format!("data.{name}: illegal base64 data at input byte {at}"))?;
             }
         }
     }
@@ -213,7 +214,9 @@ mod tests {
     fn names_sizes_and_types_are_judged_without_showing_values() {
         assert_eq!(judged(json!({"type": "Opaque", "data": {"a.b-c_D": "eA=="}}), None), "[]");
         let text = judged(json!({"type": "Opaque", "data": {"a b": "c2VjcmV0"}}), None);
-        assert!(text.starts_with("data[a b]: Invalid value: \"a b\": a valid config key must") && !text.contains("c2V"));
+        assert!(
+            text.starts_with("data[a b]: Invalid value: \"a b\": a valid config key must") && !text.contains("c2V")
+        );
         let large = STANDARD.encode(vec![b'x'; LARGEST + 1]);
         let text = judged(json!({"type": "Opaque", "data": {"a": large}}), None);
         assert_eq!(text, "data: Too long: may not be more than 1048576 bytes");

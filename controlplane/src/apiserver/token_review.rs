@@ -21,8 +21,13 @@ pub async fn answer(State(server): State<Server>, request: Request) -> Result<Re
     let Some(token) = review["spec"]["token"].as_str().filter(|token| !token.is_empty()).map(str::to_owned) else {
         return Err(Failure::bad_request("token is required for TokenReview in authentication".to_owned()));
     };
-    let asked: Vec<String> =
-        review["spec"]["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    let asked: Vec<String> = review["spec"]["audiences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
     let asked = if asked.is_empty() { vec![API_AUDIENCE.to_owned()] } else { asked };
     let mut status = json!({"authenticated": false, "user": {}});
     for audience in asked.iter().take(AUDIENCES) {

@@ -107,8 +107,8 @@ impl Issuers {
 impl Issuer {
     fn new(settings: Settings, pace: Pace) -> Result<Self, config::Error> {
         let outbound = Outbound::new(settings.authority.as_deref());
-        let outbound = outbound
-            .map_err(|source| config::Error::Authority { issuer: settings.issuer.clone(), source })?;
+        let outbound =
+            outbound.map_err(|source| config::Error::Authority { issuer: settings.issuer.clone(), source })?;
         Ok(Self { settings, outbound, keys: RwLock::default(), asked: tokio::sync::Mutex::default(), pace })
     }
 

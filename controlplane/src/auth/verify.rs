@@ -54,7 +54,9 @@ pub enum Refused {
     IssuersKey,
     #[error("the token's issuer does not answer at the moment, so its keys are not known; try again")]
     IssuerSilent,
-    #[error("the token does not name a user in the claim that the configuration says, or one that is not its issuer's to name")]
+    #[error(
+        "the token does not name a user in the claim that the configuration says, or one that is not its issuer's to name"
+    )]
     UserClaim,
     #[error("the token's groups are not a list of at most 500 names")]
     GroupsClaim,

@@ -182,6 +182,14 @@ pub enum Error {
         /// Its condition Failed.
         why: String,
     },
+    /// The program that the kubeconfig names for tokens.
+    #[error("{program:?}, which the kubeconfig's user gets its token from, failed: {why}")]
+    Exec {
+        /// The program.
+        program: String,
+        /// What it said, or how it ended.
+        why: String,
+    },
     /// Logging in, or staying so.
     #[error(transparent)]
     Login(super::login::Error),
@@ -242,6 +250,7 @@ impl Explain for Error {
             Self::Usage { .. } => "InvalidArguments",
             Self::TimedOut { .. } => "TimedOut",
             Self::Hopeless { .. } => "Failed",
+            Self::Exec { .. } => "NotLoggedIn",
             Self::Login(error) => error.reason(),
             Self::Output { .. } => "CannotWrite",
         }
@@ -271,6 +280,7 @@ impl Explain for Error {
             Self::Namespace { .. } => "Nothing was written. Leave out --namespace, or change the document.".into(),
             Self::Interrupted { .. } => "Apply again when the reason is gone: what is as it should be stays unchanged.".into(),
             Self::Usage { example, .. } => format!("Example: {example}"),
+            Self::Exec { .. } => "Log in again: `torch-remote login URL`; or is the program not on PATH?".into(),
             Self::Login(error) => error.fix(),
             Self::Hopeless { object, .. } => {
                 format!("Change its spec and apply it, or delete it; `kubectl describe {object}` shows what happened.")

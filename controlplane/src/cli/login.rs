@@ -83,7 +83,8 @@ pub async fn run(args: LoginArgs, out: &mut (dyn Write + Send)) -> Result<(), su
     let tokens = device::wait(&issuer, &endpoints, &offer.client_id, &started).await?;
     let user = control_plane.whoami(&tokens.id_token).await?;
     let path = credentials::path(&folder, &server, &user);
-    let credentials = Credentials::new(server.clone(), &offer, endpoints.token, user, tokens, chrono::Utc::now().timestamp())?;
+    let credentials =
+        Credentials::new(server.clone(), &offer, endpoints.token, user, tokens, chrono::Utc::now().timestamp())?;
     credentials.write(&path)?;
     let entry = Entry {
         server: &server,

@@ -32,11 +32,15 @@ pub struct TokenArgs {
 /// What a person reads: there is no token, or no new one.
 pub async fn run(args: TokenArgs, out: &mut (dyn Write + Send)) -> Result<(), Error> {
     let Some(file) = &args.login_file else {
-        let token = Connection::open(&args.connection).await?.token()?;
+        let token = Connection::open(&args.connection).await?.token().await?;
         return print(out, format_args!("{token}\n"));
     };
     let fresh = Credentials::token(file, chrono::Utc::now().timestamp()).await?;
-    if args.exec { print(out, format_args!("{}\n", credential(&fresh))) } else { print(out, format_args!("{}\n", fresh.token)) }
+    if args.exec {
+        print(out, format_args!("{}\n", credential(&fresh)))
+    } else {
+        print(out, format_args!("{}\n", fresh.token))
+    }
 }
 
 /// What client-go's plugins answer.

@@ -88,8 +88,7 @@ pub(super) fn open(
     let place = column.place(uid(&body)).to_string();
     let other = || Error::Seal { source: seal::Error::OtherKey { place: place.clone() } };
     let sealed = body[SEALED].as_str().and_then(|text| STANDARD.decode(text).ok()).ok_or_else(other)?;
-    let inside =
-        sealer.unseal(column.place(uid(&body)), &sealed).map_err(|source| Error::Seal { source })?;
+    let inside = sealer.unseal(column.place(uid(&body)), &sealed).map_err(|source| Error::Seal { source })?;
     let Ok(Value::Object(inside)) = serde_json::from_slice(&inside) else { return Err(other()) };
     let fields = body.as_object_mut().ok_or_else(other)?;
     fields.remove(SEALED);
@@ -122,9 +121,8 @@ mod tests {
     fn a_secret_is_closed_for_one_row_and_one_column() {
         let folder = tempfile::tempdir().unwrap();
         let sealer = Sealer::open_or_make(&folder.path().join("key")).unwrap();
-        let close = |body: &Value, column| {
-            super::close(Some(&sealer), Resource::SECRETS, column, body).unwrap().into_owned()
-        };
+        let close =
+            |body: &Value, column| super::close(Some(&sealer), Resource::SECRETS, column, body).unwrap().into_owned();
         let open = |body: Value, column| super::open(Some(&sealer), Resource::SECRETS, column, body);
         let closed = close(&secret("1"), Column::Object);
         let text = closed.to_string();

@@ -132,8 +132,16 @@ async fn what_cannot_be_asked_for_is_refused_in_kubernetes_words() {
         (json!({"expirationSeconds": 60}), 422, "may not specify a duration less than 10 minutes"),
         (json!({"expirationSeconds": 1_u64 << 33}), 422, "may not specify a duration larger than 2^32 seconds"),
         (json!({"audiences": ["a", "b"]}), 422, "one audience"),
-        (json!({"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "x"}}), 400, "cannot bind token to object of type /v1, Kind=Pod"),
-        (json!({"boundObjectRef": {"kind": "Secret", "apiVersion": "v1", "name": "x"}}), 404, "secrets \"x\" not found"),
+        (
+            json!({"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "x"}}),
+            400,
+            "cannot bind token to object of type /v1, Kind=Pod",
+        ),
+        (
+            json!({"boundObjectRef": {"kind": "Secret", "apiVersion": "v1", "name": "x"}}),
+            404,
+            "secrets \"x\" not found",
+        ),
     ] {
         let (code, status) = token_request(&api, "robot", spec.clone()).await;
         assert_eq!(code, expected, "{spec}: {status}");
@@ -158,7 +166,15 @@ async fn kubectl_makes_accounts_secrets_and_tokens() {
     let read = kubectl(&["get", "secret", "session", "-o", "jsonpath={.data.password}"]).await;
     assert_eq!(read, "aHVudGVyMg==");
     assert!(kubectl(&["describe", "secret", "session"]).await.contains("password:  7 bytes"));
-    let token = kubectl(&["create", "token", "robot", "--duration=20m", "--bound-object-kind=Secret", "--bound-object-name=session"]).await;
+    let token = kubectl(&[
+        "create",
+        "token",
+        "robot",
+        "--duration=20m",
+        "--bound-object-kind=Secret",
+        "--bound-object-name=session",
+    ])
+    .await;
     let who = kubectl(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}", "--token", token.trim()]).await;
     // A kubeconfig's own token comes first for some versions; the token itself is asked below.
     assert!(!who.is_empty());

@@ -23,7 +23,10 @@ struct Forge {
 impl Forge {
     async fn of(api: &Api) -> Self {
         let (kid, sealed): (String, Vec<u8>) =
-            sqlx::query_as("select kid, sealed from signing_key where stage = 'current'").fetch_one(api.objects.pool()).await.unwrap();
+            sqlx::query_as("select kid, sealed from signing_key where stage = 'current'")
+                .fetch_one(api.objects.pool())
+                .await
+                .unwrap();
         let sealer = Sealer::open(&api.folder.path().join("key")).unwrap();
         let place = Place { table: "signing_key", row: &kid, column: "sealed" };
         let private = sealer.unseal(place, &sealed).unwrap();
@@ -116,12 +119,29 @@ async fn every_attack_on_the_list_is_refused_by_the_api() {
         add("typ", forge.header("typ", typ));
     }
     for (claim, value) in [
-        ("aud", json!(null)), ("aud", json!("other")), ("aud", json!(["torch-remote-api"])), ("iss", json!("https://evil.test")),
-        ("iss", json!(null)), ("exp", json!(now - 1)), ("exp", json!(null)), ("exp", json!((now + 600).to_string())),
-        ("exp", json!(now as f64 + 600.5)), ("exp", json!(-1)), ("exp", json!(9_223_372_036_854_775_808_u64)),
-        ("exp", json!(now + 25 * 3600)), ("nbf", json!(now + 60)), ("nbf", json!(now.to_string())), ("nbf", json!(null)),
-        ("iat", json!(now + 60)), ("iat", json!(null)), ("sub", json!("")), ("sub", json!(null)), ("jti", json!(null)),
-        ("groups", json!("system:masters")), ("account", json!("robot")), ("account", json!({"name": "robot"})),
+        ("aud", json!(null)),
+        ("aud", json!("other")),
+        ("aud", json!(["torch-remote-api"])),
+        ("iss", json!("https://evil.test")),
+        ("iss", json!(null)),
+        ("exp", json!(now - 1)),
+        ("exp", json!(null)),
+        ("exp", json!((now + 600).to_string())),
+        ("exp", json!(now as f64 + 600.5)),
+        ("exp", json!(-1)),
+        ("exp", json!(9_223_372_036_854_775_808_u64)),
+        ("exp", json!(now + 25 * 3600)),
+        ("nbf", json!(now + 60)),
+        ("nbf", json!(now.to_string())),
+        ("nbf", json!(null)),
+        ("iat", json!(now + 60)),
+        ("iat", json!(null)),
+        ("sub", json!("")),
+        ("sub", json!(null)),
+        ("jti", json!(null)),
+        ("groups", json!("system:masters")),
+        ("account", json!("robot")),
+        ("account", json!({"name": "robot"})),
         ("account", json!({"namespace": "default", "name": "robot", "uid": "none", "version": 0})),
     ] {
         add(&format!("{claim} {value}"), forge.claim(claim, value));

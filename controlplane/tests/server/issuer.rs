@@ -64,7 +64,8 @@ fn rs256() -> SigningKey {
     static KEY: LazyLock<(Vec<u8>, Value)> = LazyLock::new(|| {
         let key = rsa::RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2048).unwrap();
         let number = |bytes: Vec<u8>| URL_SAFE_NO_PAD.encode(bytes);
-        let public = json!({"kty": "RSA", "use": "sig", "n": number(key.n().to_bytes_be()), "e": number(key.e().to_bytes_be())});
+        let public =
+            json!({"kty": "RSA", "use": "sig", "n": number(key.n().to_bytes_be()), "e": number(key.e().to_bytes_be())});
         (key.to_pkcs1_der().unwrap().as_bytes().to_vec(), public)
     });
     named(Algorithm::RS256, EncodingKey::from_rsa_der(&KEY.0), KEY.1.clone())

@@ -57,6 +57,36 @@ async fn an_issuer_s_user_is_known_by_name_and_groups_with_each_algorithm() {
 }
 
 #[tokio::test]
+async fn a_lease_is_held_by_the_issuer_s_user_or_the_account_that_asked_for_it() {
+    let (issuer, api) = started(Pace::default()).await;
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}});
+    api.send("POST", "/api/v1/namespaces/default/serviceaccounts", account).await;
+    let (_, answer) = api.send("POST", "/api/v1/namespaces/default/serviceaccounts/robot/token", json!({})).await;
+    let robot = answer["status"]["token"].as_str().unwrap().to_owned();
+    let ana = issuer.token("ana", Algorithm::ES256);
+    let collection = "/apis/torchremote.dev/v1alpha1/namespaces/default/deviceleases";
+    let ask = async |token: &str, uri: &str, body: Value| {
+        let authorization = format!("Bearer {token}");
+        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+        let response = api.raw("POST", uri, &headers, Body::from(body.to_string())).await;
+        let (code, body) = (response.status(), response.into_body().collect().await.unwrap().to_bytes());
+        (code, serde_json::from_slice::<Value>(&body).unwrap())
+    };
+    for (name, token, holder) in
+        [("of-ana", &ana, "oidc:ana"), ("of-robot", &robot, "system:serviceaccount:default:robot")]
+    {
+        let lease = json!({
+            "apiVersion": "torchremote.dev/v1alpha1", "kind": "DeviceLease", "metadata": {"name": name},
+            "spec": {"gpu": [{"type": "CPU"}]},
+        });
+        let (code, made) = ask(token, collection, lease).await;
+        assert_eq!((code, &made["status"]["holder"]), (StatusCode::CREATED, &json!(holder)), "{made}");
+    }
+    let (code, _) = ask(&ana, &format!("{collection}/of-robot/renew"), json!({})).await;
+    assert_eq!(code, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
 async fn an_issuer_that_is_not_configured_is_not_asked() {
     let (issuer, api) = started(OFTEN).await;
     let stranger = Issuer::start(Clock::default()).await;
@@ -189,7 +219,8 @@ async fn a_person_logs_in_once_and_kubectl_and_our_client_are_logged_in() {
     assert!(!config.contains("eyJ"), "the kubeconfig has no token: {config}");
     let (fine, out, err) = client.run(PROGRAM, &["get", "ns", "default"]).await;
     assert!(fine && out.contains("default"), "{out}{err}");
-    let (fine, out, err) = client.run("kubectl", &["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await;
+    let (fine, out, err) =
+        client.run("kubectl", &["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await;
     assert!(fine && out == "oidc:ana", "{out}{err}");
 }
 
@@ -266,9 +297,7 @@ async fn programs_with_a_login_ask_for_a_new_token_when_theirs_ends() {
     assert!(issuer.state.refreshes.load(Ordering::Relaxed) > before);
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "later"}});
     assert_eq!(api.send("POST", "/api/v1/namespaces", namespace).await.0, StatusCode::CREATED);
-    let seen = async {
-        while lines.next_line().await.unwrap().expect("kubectl goes on") != "namespace/later" {}
-    };
+    let seen = async { while lines.next_line().await.unwrap().expect("kubectl goes on") != "namespace/later" {} };
     tokio::time::timeout(Duration::from_secs(30), seen).await.expect("the watch that was open all the time sees it");
 }
 

@@ -61,7 +61,10 @@ async fn a_secret_is_read_back_whole_and_no_table_holds_a_value_of_it() {
         assert!(!text.contains(plain), "{plain} lies open in the database");
     }
     let (_, again) = api.send("PATCH", &one, json!({"stringData": {"phrase": "hunter2"}})).await;
-    assert_eq!(again["metadata"]["resourceVersion"], changed["metadata"]["resourceVersion"], "a write that changes nothing");
+    assert_eq!(
+        again["metadata"]["resourceVersion"], changed["metadata"]["resourceVersion"],
+        "a write that changes nothing"
+    );
     assert_eq!(api.send("DELETE", &one, json!({})).await.0, StatusCode::OK);
     assert_eq!(watch.next().await.unwrap()["object"]["data"], changed["data"]);
     let text = everything(&api).await;

@@ -131,9 +131,10 @@ impl Written {
             "RS256" => Ok(Algorithm::RS256),
             "ES256" => Ok(Algorithm::ES256),
             "EdDSA" => Ok(Algorithm::EdDSA),
-            other => {
-                Err(setting(&self.issuer, &format!("algorithm {other:?} is not one of \"RS256\", \"ES256\", \"EdDSA\"")))
-            }
+            other => Err(setting(
+                &self.issuer,
+                &format!("algorithm {other:?} is not one of \"RS256\", \"ES256\", \"EdDSA\""),
+            )),
         });
         let algorithms = algorithms.collect::<Result<_, _>>()?;
         let authority = match &self.ca_file {
@@ -193,13 +194,15 @@ mod tests {
 
     #[test]
     fn an_issuer_needs_a_url_and_an_audience_and_the_rest_has_defaults() {
-        let settings = of("- issuer: https://login.example.org\n  audiences: [torch-remote]\n  caFile: ca.pem\n").unwrap();
+        let settings =
+            of("- issuer: https://login.example.org\n  audiences: [torch-remote]\n  caFile: ca.pem\n").unwrap();
         assert_eq!(settings[0].username_claim, "sub");
         assert_eq!(settings[0].username_prefix, "https://login.example.org#");
         assert_eq!(settings[0].algorithms, [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA]);
         assert_eq!((settings[0].groups_claim.as_deref(), settings[0].authority.as_deref()), (None, Some("PEM")));
         assert!(settings[0].login_document().is_none());
-        let with_login = "- {issuer: \"http://127.0.0.1:1\", audiences: [a], usernameClaim: email, login: {clientID: cli}}";
+        let with_login =
+            "- {issuer: \"http://127.0.0.1:1\", audiences: [a], usernameClaim: email, login: {clientID: cli}}";
         let settings = of(with_login).unwrap();
         assert_eq!(settings[0].username_prefix, "");
         assert_eq!(settings[0].login_document().unwrap()["clientID"], "cli");

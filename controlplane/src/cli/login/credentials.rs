@@ -50,6 +50,12 @@ pub struct Fresh {
     pub until: i64,
 }
 
+impl std::fmt::Debug for Fresh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fresh").field("until", &self.until).finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credentials").field("server", &self.server).field("user", &self.user).finish_non_exhaustive()

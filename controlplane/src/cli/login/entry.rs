@@ -98,7 +98,8 @@ impl Entry<'_> {
 /// Its bare name where programs find it by that, else where it is.
 fn program() -> String {
     let own = std::env::current_exe().ok();
-    let on_path = std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let on_path =
+        std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
     let mut found = on_path.map(|folder| folder.join(PROGRAM)).filter(|file| file.is_file());
     match (own, found.next()) {
         (Some(own), Some(found)) if std::fs::canonicalize(&found).ok() == std::fs::canonicalize(&own).ok() => {
@@ -120,8 +121,13 @@ mod tests {
         let theirs = "apiVersion: v1\nkind: Config\npreferences: {colors: true}\ncurrent-context: work\nclusters:\n- {name: work, cluster: {server: https://work}}\nusers:\n- {name: work, user: {token: t}}\ncontexts:\n- {name: work, context: {cluster: work, user: work}}\n";
         std::fs::write(&path, theirs).unwrap();
         let login = folder.path().join("login.json");
-        let entry =
-            Entry { server: "https://cp.test:6443", authority: Some("PEM"), context: None, namespace: "vision", login: &login };
+        let entry = Entry {
+            server: "https://cp.test:6443",
+            authority: Some("PEM"),
+            context: None,
+            namespace: "vision",
+            login: &login,
+        };
         for _ in 0..2 {
             assert_eq!(entry.write(&path).unwrap(), "cp.test:6443");
         }

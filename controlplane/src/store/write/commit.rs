@@ -40,7 +40,8 @@ impl Write {
         let kind = if before.is_some() { "M" } else { "A" };
         let object = Object { body };
         self.own(&object, before.as_ref()).await?;
-        let (stored, logged) = (self.close(key, Column::Object, &object.body)?, self.close(key, Column::Log, &object.body)?);
+        let (stored, logged) =
+            (self.close(key, Column::Object, &object.body)?, self.close(key, Column::Log, &object.body)?);
         // Only what is sealed for each column differs between them.
         let logged = matches!(logged, Cow::Owned(_)).then_some(&*logged);
         let before = before.as_ref().map(|before| self.close(key, Column::Before, before)).transpose()?;

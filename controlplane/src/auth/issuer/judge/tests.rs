@@ -80,7 +80,8 @@ fn claims_of_the_wrong_form_are_refused() {
 
 #[test]
 fn nobody_becomes_one_of_ours_by_a_name() {
-    let caller = judged(&with(good(), "groups", json!(["system:masters", "vision", "system:serviceaccounts"]))).unwrap();
+    let caller =
+        judged(&with(good(), "groups", json!(["system:masters", "vision", "system:serviceaccounts"]))).unwrap();
     assert_eq!(caller.groups, ["vision"]);
     let unprefixed = Settings { username_prefix: String::new(), ..settings() };
     let claims = with(good(), "sub", json!("system:serviceaccount:default:robot"));
