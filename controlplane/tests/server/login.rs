@@ -18,6 +18,7 @@ use torch_remote::cli::login::Credentials;
 
 use crate::harness::Api;
 use crate::issuer::Issuer;
+use crate::sample::{LEASES, lease};
 
 const REVIEW: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 const OFTEN: Pace = Pace { soonest: Duration::ZERO };
@@ -34,6 +35,15 @@ async fn whoami(api: &Api, token: &str) -> Result<Value, (StatusCode, String)> {
     } else {
         Err((code, body["message"].as_str().unwrap_or_default().to_owned()))
     }
+}
+
+/// A POST with that token.
+async fn post(api: &Api, token: &str, uri: &str, body: Value) -> (StatusCode, Value) {
+    let authorization = format!("Bearer {token}");
+    let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+    let response = api.raw("POST", uri, &headers, Body::from(body.to_string())).await;
+    let (code, body) = (response.status(), response.into_body().collect().await.unwrap().to_bytes());
+    (code, serde_json::from_slice(&body).unwrap())
 }
 
 async fn started(pace: Pace) -> (Issuer, Api) {
@@ -64,25 +74,13 @@ async fn a_lease_is_held_by_the_issuer_s_user_or_the_account_that_asked_for_it()
     let (_, answer) = api.send("POST", "/api/v1/namespaces/default/serviceaccounts/robot/token", json!({})).await;
     let robot = answer["status"]["token"].as_str().unwrap().to_owned();
     let ana = issuer.token("ana", Algorithm::ES256);
-    let collection = "/apis/torchremote.dev/v1alpha1/namespaces/default/deviceleases";
-    let ask = async |token: &str, uri: &str, body: Value| {
-        let authorization = format!("Bearer {token}");
-        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
-        let response = api.raw("POST", uri, &headers, Body::from(body.to_string())).await;
-        let (code, body) = (response.status(), response.into_body().collect().await.unwrap().to_bytes());
-        (code, serde_json::from_slice::<Value>(&body).unwrap())
-    };
     for (name, token, holder) in
         [("of-ana", &ana, "oidc:ana"), ("of-robot", &robot, "system:serviceaccount:default:robot")]
     {
-        let lease = json!({
-            "apiVersion": "torchremote.dev/v1alpha1", "kind": "DeviceLease", "metadata": {"name": name},
-            "spec": {"gpu": [{"type": "CPU"}]},
-        });
-        let (code, made) = ask(token, collection, lease).await;
+        let (code, made) = post(&api, token, LEASES, lease(name)).await;
         assert_eq!((code, &made["status"]["holder"]), (StatusCode::CREATED, &json!(holder)), "{made}");
     }
-    let (code, _) = ask(&ana, &format!("{collection}/of-robot/renew"), json!({})).await;
+    let (code, _) = post(&api, &ana, &format!("{LEASES}/of-robot/renew"), json!({})).await;
     assert_eq!(code, StatusCode::FORBIDDEN);
 }
 
@@ -256,11 +254,14 @@ async fn ten_minutes_with_tokens_of_a_minute_are_never_noticed() {
     assert_eq!(watch.status(), StatusCode::OK);
     let mut watch = crate::harness::Events::of(watch);
     assert_eq!(watch.next().await.unwrap()["type"], "ADDED");
+    // As the SDK does while it waits for a session: a lease that is renewed every ten seconds.
+    assert_eq!(post(&api, &stale, LEASES, lease("training")).await.0, StatusCode::CREATED);
     for step in 0..60 {
         issuer.state.clock.pass(10);
         api.keys.clock().pass(10);
         let fresh = Credentials::token(&file, issuer.state.clock.now()).await.unwrap();
-        assert!(whoami(&api, &fresh.token).await.is_ok(), "after {} s", (step + 1) * 10);
+        let (code, said) = post(&api, &fresh.token, &format!("{LEASES}/training/renew"), json!({})).await;
+        assert_eq!(code, StatusCode::OK, "after {} s: {said}", (step + 1) * 10);
     }
     let refreshes = issuer.state.refreshes.load(Ordering::Relaxed);
     assert_eq!(refreshes, 20, "one at half of each token's life");
