@@ -11,6 +11,8 @@ mod client;
 mod database;
 #[path = "server/harness.rs"]
 mod harness;
+#[path = "server/kube_rs.rs"]
+mod kube_rs;
 #[path = "server/kubectl.rs"]
 mod kubectl;
 #[path = "server/namespaces.rs"]

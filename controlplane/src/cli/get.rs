@@ -66,6 +66,9 @@ pub struct ShownArgs {
     /// How to print.
     #[arg(long, short, value_name = "FORMAT")]
     output: Option<Output>,
+    /// No error for what does not exist.
+    #[arg(long)]
+    ignore_not_found: bool,
     /// Print no header.
     #[arg(long)]
     no_headers: bool,
@@ -129,7 +132,7 @@ impl View<'_> {
             let title = target.kind.title();
             let look = self.look(target.kind, &title);
             for path in self.paths(target) {
-                let answer = self.connection.call(Call::get(path).accept(TABLE)).await?;
+                let Some(answer) = self.read(Call::get(path).accept(TABLE)).await? else { continue };
                 let rows = answer["rows"].as_array().map_or(0, Vec::len);
                 if rows == 0 {
                     continue;
@@ -139,7 +142,7 @@ impl View<'_> {
                 printed += rows;
             }
         }
-        if printed == 0 {
+        if printed == 0 && !self.args.ignore_not_found {
             let namespace = if self.args.all_namespaces || targets.iter().all(|target| !target.kind.namespaced) {
                 String::new()
             } else {
@@ -159,6 +162,9 @@ impl View<'_> {
         let mut items = self.fetch(targets).await?;
         items.iter_mut().for_each(trim);
         let single = targets.len() == 1 && targets[0].names.len() == 1;
+        if single && items.is_empty() {
+            return Ok(());
+        }
         let value = match items.pop() {
             Some(only) if single => only,
             last => {
@@ -183,7 +189,7 @@ impl View<'_> {
         let mut items = Vec::new();
         for target in targets {
             for path in self.paths(target) {
-                let answer = self.connection.call(Call::get(path)).await?;
+                let Some(answer) = self.read(Call::get(path)).await? else { continue };
                 match answer["items"].as_array() {
                     Some(list) => items.extend(list.iter().map(|item| with_type(item, &answer))),
                     None => items.push(answer),
@@ -191,6 +197,14 @@ impl View<'_> {
             }
         }
         Ok(items)
+    }
+
+    /// The answer, or none where there is no such object and that is no error.
+    async fn read(&self, call: Call) -> Result<Option<Value>, Error> {
+        match self.connection.call(call).await {
+            Err(error) if error.code() == Some(404) && self.args.ignore_not_found => Ok(None),
+            answer => answer.map(Some),
+        }
     }
 
     /// One path per name, or the collection's.
