@@ -22,7 +22,8 @@ def programs() -> list[str]:
     """Each kubectl on the path, and the system's if the path hides it."""
     places = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/bin"]
     found = [shutil.which("kubectl", path=place) for place in places if place]
-    return list(dict.fromkeys(program for program in found if program))
+    # On merged systems /bin is /usr/bin.
+    return list({os.path.realpath(program): program for program in reversed(found) if program}.values())
 
 
 def machine(name: str, labels: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:

@@ -58,10 +58,13 @@ def test_a_watch_begins_where_a_list_ended_and_resumes_where_it_was_cut(machines
     watcher = watch.Watch()
 
     def follow() -> None:
-        # Each request ends after a second; the watcher goes on by itself, at the version it has seen last.
+        # Each request ends after a second; the next goes on at the version the watcher has seen last.
         while not stopped.is_set():
             stream = watcher.stream(
-                machines.api.list_namespaced_custom_object, *machines.place, resource_version=version, timeout_seconds=1
+                machines.api.list_namespaced_custom_object,
+                *machines.place,
+                resource_version=watcher.resource_version or version,
+                timeout_seconds=1,
             )
             for event in stream:
                 seen.append((event["type"], event["object"]["metadata"]["name"]))
@@ -74,7 +77,6 @@ def test_a_watch_begins_where_a_list_ended_and_resumes_where_it_was_cut(machines
         machines.create(name)
         eventually(lambda name=name: ("ADDED", name) in seen, SECONDS, f"{name} is seen")
     stopped.set()
-    watcher.stop()
     thread.join(SECONDS)
     assert not thread.is_alive()
     added = [name for kind, name in seen if kind == "ADDED"]

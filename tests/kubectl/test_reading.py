@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
-from driver import GROUP, Kubectl, machine
+from driver import GROUP, SECONDS, Kubectl, machine
 from stack import eventually
 
 
@@ -34,7 +35,7 @@ def test_a_table_has_the_columns_of_its_kind_and_wide_has_more(fleet: Kubectl) -
     labels = fleet("get", "machines", "-L", "team").splitlines()
     assert labels[0].endswith("TEAM")
     assert labels[2].endswith("speech")
-    assert fleet("get", "rm/alpha", "machine/beta").count("\n") == 3
+    assert fleet("get", "remotemachine/alpha", "machine/beta").count("\n") == 3
 
 
 def test_objects_come_as_yaml_json_and_names(fleet: Kubectl) -> None:
@@ -91,20 +92,23 @@ def test_a_watch_shows_each_change_in_a_table_and_as_objects(kubectl: Kubectl) -
     assert table.line().startswith("NAME")
     assert table.line().startswith("first")
     whole = kubectl.start("get", "machines", "-w", "-o", "json", "--output-watch-events")
-    whole.until('"name": "first"')
-    named = kubectl.start("get", "machine", "second", "-w", "-o", "name", "--ignore-not-found")
+    whole.until('"ADDED"', '"name":"first"')
     kubectl("create", "-f", "-", given=machine("second"))
     table.until("second")
-    whole.until('"ADDED"')
-    whole.until('"name": "second"')
+    whole.until('"ADDED"', '"name":"second"')
     kubectl("label", "machine", "second", "seen=yes")
-    whole.until('"MODIFIED"')
-    whole.until('"seen": "yes"')
+    whole.until('"MODIFIED"', '"seen":"yes"')
     kubectl("delete", "machine", "second")
-    whole.until('"DELETED"')
-    named.close()
+    whole.until('"DELETED"', '"name":"second"')
     only = kubectl.start("get", "machines", "--watch-only", "-l", "team=vision", "-o", "name")
     kubectl("label", "machine", "first", "team=vision")
+
+    def told() -> bool:
+        # It may not watch yet: another change tells.
+        kubectl("annotate", "machine", "first", f"at={time.monotonic()}", "--overwrite")
+        return not only.lines.empty()
+
+    eventually(told, SECONDS, "the change is seen", 0.2)
     assert only.line() == "remotemachine.torchremote.dev/first"
 
 

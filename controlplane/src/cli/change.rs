@@ -267,8 +267,15 @@ impl<'a> Change<'a> {
     /// # Errors
     /// The server refuses.
     pub async fn write(&self, connection: &Connection, manner: &Manner, step: &mut Step) -> Result<Outcome, Error> {
-        self.insist(connection, manner, step, false).await?;
-        Ok(step.outcome())
+        let answer = self.insist(connection, manner, step, false).await?;
+        // A list of the document that the server has filled in looks different and is not: the object is as it was.
+        let same = |patch: &Value| {
+            answer.is_some_and(|new| new["metadata"]["resourceVersion"] == patch["metadata"]["resourceVersion"])
+        };
+        Ok(match step {
+            Step::Merge(patch) if same(patch) => Outcome::Unchanged,
+            step => step.outcome(),
+        })
     }
 
     /// Sends the step; where others were faster, the step is made anew from what they wrote.

@@ -34,7 +34,7 @@ pub struct DescribeArgs {
     /// All namespaces.
     #[arg(long, short = 'A')]
     all_namespaces: bool,
-    /// Leave its events out.
+    /// Whether its events are shown: `true` or `false`.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_default_value = true, hide_possible_values = true)]
     show_events: bool,
     /// Connection.
@@ -339,7 +339,7 @@ Events:
   Normal  Launched  8m (x3 over 9m)  machine-reconciler  agent started
 ";
         assert_eq!(description.text(Some(&[event]), now), expected);
-        assert!(description.text(Some(&[]), now).ends_with("Events:  <none>\n"));
+        assert!(description.text(Some(&[]), now).ends_with("Events:   <none>\n"));
         assert!(!description.text(None, now).contains("Events"));
     }
 

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, TryStreamExt};
 use k8s_openapi::api::core::v1::{Event as CoreEvent, Namespace};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
 use kube::discovery::Scope;
 use kube::runtime::watcher::{Config, Event};
-use kube::runtime::{WatchStreamExt, metadata_watcher, reflector, wait, watcher};
+use kube::runtime::{WatchStreamExt, reflector, wait, watcher};
 use kube::{Api as Resources, Client, Discovery, ResourceExt};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::Api;
 use crate::sample::machine;
@@ -66,8 +66,8 @@ async fn objects_are_listed_in_pages_written_and_deleted() {
     let merged = machines.patch("a", &PatchParams::default(), &Patch::Merge(&merged)).await.unwrap();
     assert_eq!((merged.labels()["team"].as_str(), &merged.data["spec"]["timeout"]), ("vision", &json!("3h")));
     let operations = json!([{"op": "replace", "path": "/spec/timeout", "value": "4h"}]);
-    let operations: json_patch::Patch = serde_json::from_value(operations).unwrap();
-    let patched = machines.patch("a", &PatchParams::default(), &Patch::<()>::Json(operations)).await.unwrap();
+    let operations = Patch::<()>::Json(serde_json::from_value(operations).unwrap());
+    let patched = machines.patch("a", &PatchParams::default(), &operations).await.unwrap();
     assert_eq!(patched.data["spec"]["timeout"], "4h");
     let mut replaced = machines.get("a").await.unwrap();
     replaced.data["spec"]["timeout"] = json!("5h");
@@ -167,15 +167,19 @@ async fn a_watcher_whose_watch_ends_goes_on_where_it_ended() {
 #[tokio::test]
 async fn metadata_alone_is_watched_and_conditions_are_waited_for() {
     let api = Api::start().await;
-    let machines = machines(&client(&api).await);
+    let client = client(&api).await;
+    let machines = machines(&client);
     let uid = create(&machines, "box").await.uid().unwrap();
-    let mut metadata = pin!(metadata_watcher(machines.clone(), Config::default()).touched_objects());
+    let partial: Resources<PartialObjectMeta<DynamicObject>> = Resources::namespaced_with(client, "default", &kind());
+    let mut metadata = pin!(watcher(partial, Config::default()).touched_objects());
     assert_eq!(next(&mut metadata).await.name_any(), "box");
     let free = json!({"metadata": {"finalizers": null}});
     machines.patch("box", &PatchParams::default(), &Patch::Merge(&free)).await.unwrap();
     let gone = wait::await_condition(machines.clone(), "box", wait::conditions::is_deleted(&uid));
-    let (gone, _) = tokio::join!(tokio::time::timeout(SOON, gone), machines.delete("box", &DeleteParams::default()));
+    let at_once = DeleteParams::default();
+    let (gone, deleted) = tokio::join!(tokio::time::timeout(SOON, gone), machines.delete("box", &at_once));
     gone.expect("it is seen to go").unwrap();
+    deleted.unwrap();
 }
 
 #[tokio::test]
