@@ -8,9 +8,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use torch_remote::cli::{self, Tone};
 use torch_remote::config::{Cli, Command};
 use torch_remote::explain::{Explain, render};
-use torch_remote::cli::{self, Tone};
 use torch_remote::{serve, up};
 
 fn main() -> ExitCode {

@@ -26,7 +26,9 @@ def version(program: str) -> str:
 def server() -> Iterator[Stack]:
     """A control plane with a provider whose machines fail at once."""
     with Stack() as running:
-        running.apply({"apiVersion": GROUP, "kind": "Provider", "metadata": {"name": SHELF}, "spec": {"type": "Static"}})
+        running.apply(
+            {"apiVersion": GROUP, "kind": "Provider", "metadata": {"name": SHELF}, "spec": {"type": "Static"}}
+        )
         yield running
 
 

@@ -12,8 +12,14 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+import pytest
+
 SECONDS = 60.0
 GROUP = "torchremote.dev/v1alpha1"
+# Taken off with what they wait for.
+NO_APPLY = pytest.mark.xfail(strict=True, reason="the server takes no apply patches yet")
+NO_CASCADE = pytest.mark.xfail(strict=True, reason="what an object owns does not go with it yet")
+LATE_LOOK = pytest.mark.xfail(strict=True, reason="replace of what is not there says Invalid instead of NotFound")
 # A provider of this name is never served: its machines fail at once and start no agent.
 SHELF = "shelf"
 
@@ -45,7 +51,13 @@ class Kubectl:
         text = given if isinstance(given, str) or given is None else json.dumps(given)
         command = [self.program, "--namespace", self.namespace, *words]
         return subprocess.run(
-            command, env={**self.env, **env}, cwd=self.folder, input=text, capture_output=True, text=True, timeout=SECONDS
+            command,
+            env={**self.env, **env},
+            cwd=self.folder,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
         )
 
     def __call__(self, *words: str, given: object = None, **env: str) -> str:
@@ -88,7 +100,13 @@ class Running:
 
     def __init__(self, command: list[str], env: dict[str, str], folder: Path) -> None:
         self.process = subprocess.Popen(
-            command, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            env=env,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self.lines: queue.Queue[str | None] = queue.Queue()
         self.errors: list[str] = []

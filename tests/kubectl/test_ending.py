@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from driver import GROUP, Kubectl, machine
+from driver import GROUP, NO_CASCADE, Kubectl, machine
 from stack import eventually
 
 TITLE = "remotemachine.torchremote.dev"
@@ -40,7 +40,9 @@ def test_a_wait_sees_an_object_go_and_come(kubectl: Kubectl) -> None:
 
 
 def test_deleted_objects_are_gone_when_kubectl_returns(kubectl: Kubectl) -> None:
-    items = [machine(name, {"team": team}) for name, team in [("a", "x"), ("b", "x"), ("c", "y"), ("d", "y"), ("e", "z")]]
+    items = [
+        machine(name, {"team": team}) for name, team in [("a", "x"), ("b", "x"), ("c", "y"), ("d", "y"), ("e", "z")]
+    ]
     kubectl("create", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": items})
 
     def left() -> list[str]:
@@ -77,7 +79,9 @@ def test_a_finalizer_keeps_an_object_until_it_is_taken_off(kubectl: Kubectl) -> 
     going = kubectl.start("delete", "machine", "box", "--timeout=40s")
     eventually(lambda: kubectl.get("machine", "box")["metadata"].get("deletionTimestamp"), 30, "its deletion has begun")
     kubectl("delete", "machine", "box", "--wait=false")
-    refused = kubectl.refused("patch", "machine", "box", "--type=merge", "-p", '{"metadata":{"finalizers":["a.b/c","example.org/kept"]}}')
+    refused = kubectl.refused(
+        "patch", "machine", "box", "--type=merge", "-p", '{"metadata":{"finalizers":["a.b/c","example.org/kept"]}}'
+    )
     assert "no new finalizers can be added if the object is being deleted" in refused
     eventually(
         lambda: kubectl.get("machine", "box")["metadata"]["finalizers"] == ["example.org/kept"], 30, "ours is taken off"
@@ -96,18 +100,21 @@ def owner_and_owned(kubectl: Kubectl) -> None:
     kubectl("create", "-f", "-", given=owned)
 
 
+@NO_CASCADE
 def test_what_a_deleted_object_owned_goes_after_it(kubectl: Kubectl) -> None:
     owner_and_owned(kubectl)
     kubectl("delete", "machine", "owner", "--cascade=background")
     kubectl("wait", "machine/owned", "--for=delete", "--timeout=30s")
 
 
+@NO_CASCADE
 def test_what_a_deleted_object_owned_goes_before_it_when_asked(kubectl: Kubectl) -> None:
     owner_and_owned(kubectl)
     kubectl("delete", "machine", "owner", "--cascade=foreground", "--timeout=40s")
     assert kubectl("get", "machines", "-o", "name") == ""
 
 
+@NO_CASCADE
 def test_what_a_deleted_object_owned_stays_when_asked(kubectl: Kubectl) -> None:
     owner_and_owned(kubectl)
     kubectl("delete", "machine", "owner", "--cascade=orphan", "--timeout=40s")

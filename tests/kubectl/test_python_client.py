@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kubernetes import client, config, dynamic, watch
 
-from driver import SECONDS, machine
+from driver import NO_APPLY, SECONDS, machine
 from stack import Stack, eventually
 
 GROUP, VERSION, PLURAL = "torchremote.dev", "v1alpha1", "remotemachines"
@@ -96,6 +96,7 @@ def test_three_kinds_of_patch(machines: Machines) -> None:
     assert status["kind"] == "RemoteMachine"
 
 
+@NO_APPLY
 def test_apply_at_the_server(machines: Machines) -> None:
     def apply(manager: str, hours: str, **more: Any) -> dict[str, Any]:
         body = machine("box", timeout=hours)
@@ -115,7 +116,9 @@ def test_the_dynamic_client_knows_our_kinds(api: client.ApiClient, namespace: st
     made = found.create(body=machine("box"), namespace=namespace)
     assert made.metadata.generation == 1
     patched = found.patch(
-        body={"metadata": {"name": "box", "labels": {"a": "b"}}}, namespace=namespace, content_type="application/merge-patch+json"
+        body={"metadata": {"name": "box", "labels": {"a": "b"}}},
+        namespace=namespace,
+        content_type="application/merge-patch+json",
     )
     assert patched.metadata.labels.a == "b"
     listed = found.get(namespace=namespace, label_selector="a=b")
@@ -145,7 +148,9 @@ def test_typed_calls_for_core_kinds(api: client.ApiClient, namespace: str, machi
     assert client.VersionApi(api).get_code().major == "1"
     review = client.V1SelfSubjectAccessReview(
         spec=client.V1SelfSubjectAccessReviewSpec(
-            resource_attributes=client.V1ResourceAttributes(group=GROUP, resource=PLURAL, verb="create", namespace=namespace)
+            resource_attributes=client.V1ResourceAttributes(
+                group=GROUP, resource=PLURAL, verb="create", namespace=namespace
+            )
         )
     )
     assert client.AuthorizationV1Api(api).create_self_subject_access_review(review).status.allowed

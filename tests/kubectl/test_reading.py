@@ -115,7 +115,13 @@ def test_a_watch_shows_each_change_in_a_table_and_as_objects(kubectl: Kubectl) -
 def test_a_description_ends_with_what_happened(fleet: Kubectl) -> None:
     eventually(lambda: "Warning" in fleet("describe", "machine", "alpha"), 30, "its event is written", 0.3)
     text = fleet("describe", "machine", "alpha")
-    for part in ("Name:         alpha\n", f"API Version:  {GROUP}\n", "Kind:         RemoteMachine\n", "Spec:\n", "Status:\n"):
+    for part in (
+        "Name:         alpha\n",
+        f"API Version:  {GROUP}\n",
+        "Kind:         RemoteMachine\n",
+        "Spec:\n",
+        "Status:\n",
+    ):
         assert part in text, text
     events = text.split("Events:")[1]
     assert "ProviderNotServed" in events or "Failed" in events
@@ -174,7 +180,9 @@ def test_the_server_says_who_and_how_it_is(kubectl: Kubectl) -> None:
     assert "ok" in kubectl("get", "--raw", "/readyz?verbose")
     raw = json.loads(kubectl("get", "--raw", f"/apis/{GROUP}"))
     assert raw["kind"] == "APIResourceList"
-    assert "404" in kubectl.refused("get", "--raw", "/nowhere") or "NotFound" in kubectl.refused("get", "--raw", "/nowhere")
+    assert "404" in kubectl.refused("get", "--raw", "/nowhere") or "NotFound" in kubectl.refused(
+        "get", "--raw", "/nowhere"
+    )
     assert "unknown flag: --colour" in kubectl.refused("get", "machines", "--colour")
     assert 'the server doesn\'t have a resource type "machinez"' in kubectl.refused("get", "machinez")
 

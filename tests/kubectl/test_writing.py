@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from driver import Kubectl, machine
+from driver import LATE_LOOK, NO_APPLY, Kubectl, machine
 
 TITLE = "remotemachine.torchremote.dev"
 
@@ -38,6 +38,7 @@ def test_apply_takes_folders_lists_and_many_documents(kubectl: Kubectl) -> None:
     assert kubectl("apply", "-f", "-", given=documents).splitlines() == [f"{TITLE}/c created", f"{TITLE}/d created"]
 
 
+@NO_APPLY
 def test_apply_on_the_server_names_who_owns_a_field_and_force_takes_it(kubectl: Kubectl) -> None:
     def apply(manager: str, hours: str, *words: str) -> tuple[int, str, str]:
         manifest = machine("box", timeout=hours)
@@ -69,6 +70,7 @@ def test_apply_on_the_server_names_who_owns_a_field_and_force_takes_it(kubectl: 
     assert shown["metadata"]["generation"] == version + 1
 
 
+@NO_APPLY
 def test_apply_goes_on_at_the_server_with_what_it_began_at_the_client(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", given=machine("box", timeout="2h"))
     assert kubectl("apply", "--server-side", "-f", "-", given=machine("box", timeout="3h")).endswith("applied\n")
@@ -152,7 +154,10 @@ def test_an_editor_changes_an_object(kubectl: Kubectl) -> None:
     ("kind", "patch"),
     [
         ("merge", '{"spec":{"timeout":"4h"}}'),
-        ("json", '[{"op":"test","path":"/spec/timeout","value":"2h"},{"op":"replace","path":"/spec/timeout","value":"4h"}]'),
+        (
+            "json",
+            '[{"op":"test","path":"/spec/timeout","value":"2h"},{"op":"replace","path":"/spec/timeout","value":"4h"}]',
+        ),
     ],
 )
 def test_a_patch_changes_a_field(kubectl: Kubectl, kind: str, patch: str) -> None:
@@ -182,9 +187,19 @@ def test_the_status_has_a_door_of_its_own(kubectl: Kubectl) -> None:
     assert kubectl("get", "machine", "box", "-o", "jsonpath={.status.phase}") == "Failed", "status is not for owners"
     shown = json.loads(kubectl("get", "machine", "box", "--subresource=status", "-o", "json"))
     assert shown["status"]["phase"] == "Failed"
-    kubectl("patch", "machine", "box", "--subresource=status", "--type=merge", "-p", '{"status":{"providerId":"i-1"}}', "--dry-run=server")
+    kubectl(
+        "patch",
+        "machine",
+        "box",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        '{"status":{"providerId":"i-1"}}',
+        "--dry-run=server",
+    )
 
 
+@LATE_LOOK
 def test_replace_puts_one_object_in_the_place_of_another(kubectl: Kubectl) -> None:
     assert "not found" in kubectl.refused("replace", "-f", "-", given=machine("box"))
     kubectl("create", "-f", "-", given=machine("box", {"a": "b"}, timeout="2h"))
@@ -235,7 +250,10 @@ def test_unknown_fields_are_refused_named_or_dropped_as_asked(kubectl: Kubectl) 
 
 def test_what_is_wrong_is_named_in_kubernetes_own_words(kubectl: Kubectl) -> None:
     for manifest, words in [
-        (machine("box", gpu={"type": "A1000"}), 'spec.gpu.type: Unsupported value: "A1000": supported values: "A100-40GB"'),
+        (
+            machine("box", gpu={"type": "A1000"}),
+            'spec.gpu.type: Unsupported value: "A1000": supported values: "A100-40GB"',
+        ),
         (machine("box", timeout="soon"), 'spec.timeout: Invalid value: "soon"'),
         (machine("Box"), "metadata.name: Invalid value"),
         ({**machine("box"), "spec": {"gpu": {"type": "CPU"}}}, "spec.provider: Required value"),
@@ -251,7 +269,9 @@ def test_what_is_wrong_is_named_in_kubernetes_own_words(kubectl: Kubectl) -> Non
 
 def test_kustomize_builds_and_applies(kubectl: Kubectl) -> None:
     kubectl.file("base/box.json", machine("box", timeout="2h"))
-    kubectl.file("base/kustomization.yaml", "resources: [box.json]\nnamePrefix: team-\nlabels: [{pairs: {team: vision}}]\n")
+    kubectl.file(
+        "base/kustomization.yaml", "resources: [box.json]\nnamePrefix: team-\nlabels: [{pairs: {team: vision}}]\n"
+    )
     patch = r"- op: replace\n  path: /spec/timeout\n  value: 6h"
     overlay = f'resources: [../base]\npatches: [{{target: {{kind: RemoteMachine}}, patch: "{patch}"}}]\n'
     kubectl.file("overlay/kustomization.yaml", overlay)

@@ -318,7 +318,9 @@ impl<'a> Change<'a> {
             Step::Nothing => return Ok(None),
             Step::Create => Call::post(format!("{many}?{query}"), &self.wanted(&self.namespace)),
             Step::Merge(patch) => Call::merge(format!("{one}?{query}"), patch),
-            Step::ServerSide => Call::apply(format!("{one}?{query}&force={}", manner.force), &self.placed(&self.namespace)),
+            Step::ServerSide => {
+                Call::apply(format!("{one}?{query}&force={}", manner.force), &self.placed(&self.namespace))
+            }
         };
         connection.call(call).await.map(Some)
     }

@@ -83,9 +83,8 @@ async fn find(
         tables.push(match connection.call(Call::get(path).accept(TABLE)).await {
             Err(error) if error.code() == Some(404) => {
                 let mut table = connection.call(Call::get(all.as_str()).accept(TABLE)).await?;
-                let begins = |row: &Value| {
-                    row["object"]["metadata"]["name"].as_str().is_some_and(|full| full.starts_with(name))
-                };
+                let begins =
+                    |row: &Value| row["object"]["metadata"]["name"].as_str().is_some_and(|full| full.starts_with(name));
                 let rows = table["rows"].as_array_mut().filter(|rows| rows.iter().any(begins)).ok_or(error)?;
                 rows.retain(begins);
                 table
@@ -179,7 +178,8 @@ impl Description<'_> {
 
     /// The cells of its row in a wide table: what its kind is about.
     fn summary(&self, sheet: &mut Sheet) {
-        let cells = self.columns.as_array().into_iter().flatten().zip(self.row["cells"].as_array().into_iter().flatten());
+        let cells =
+            self.columns.as_array().into_iter().flatten().zip(self.row["cells"].as_array().into_iter().flatten());
         for (column, cell) in cells {
             let name = column["name"].as_str().unwrap_or_default();
             let shown = match cell {
@@ -278,10 +278,12 @@ mod tests {
     use super::*;
 
     fn kinds() -> Kinds {
-        Kinds::of(&json!({"items": [{"metadata": {"name": "torchremote.dev"}, "versions": [{"version": "v1alpha1", "resources": [
+        Kinds::of(
+            &json!({"items": [{"metadata": {"name": "torchremote.dev"}, "versions": [{"version": "v1alpha1", "resources": [
             {"resource": "remotemachines", "singularResource": "remotemachine", "scope": "Namespaced", "responseKind": {"kind": "RemoteMachine"}}]}]},
             {"metadata": {}, "versions": [{"version": "v1", "resources": [
-            {"resource": "secrets", "singularResource": "secret", "scope": "Namespaced", "responseKind": {"kind": "Secret"}}]}]}]}))
+            {"resource": "secrets", "singularResource": "secret", "scope": "Namespaced", "responseKind": {"kind": "Secret"}}]}]}]}),
+        )
     }
 
     #[test]
@@ -346,7 +348,8 @@ Events:
     #[test]
     fn a_secret_shows_how_long_its_values_are_and_no_more() {
         let kinds = kinds();
-        let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"token": "aGVsbG8="}});
+        let object =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"token": "aGVsbG8="}});
         let row = json!({"cells": ["s"], "object": object});
         let kind = kinds.named("secret").expect("known");
         let description = Description { kind, columns: &json!([{"name": "Name"}]), row: &row, paint: Paint::default() };

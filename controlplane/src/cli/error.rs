@@ -330,10 +330,13 @@ fn advice(of_document: bool, status: &Status) -> String {
     let details = status.details.as_ref();
     if let Some(missing) = details.filter(|details| status.code == 404 && details.kind == "namespaces") {
         let name = &missing.name;
-        writeln!(text, "Make it with `kubectl create namespace {name}`, or as a document beside this one.").expect(INFALLIBLE);
+        writeln!(text, "Make it with `kubectl create namespace {name}`, or as a document beside this one.")
+            .expect(INFALLIBLE);
     }
     if details.is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "FieldManagerConflict")) {
-        text.push_str("Leave these fields out, give them the values they have, or take them over with --force-conflicts.\n");
+        text.push_str(
+            "Leave these fields out, give them the values they have, or take them over with --force-conflicts.\n",
+        );
     }
     let causes = details.into_iter().flat_map(|details| &details.causes);
     for cause in causes.filter(|cause| !status.message.contains(&cause.message)) {

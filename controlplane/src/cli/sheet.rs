@@ -142,9 +142,7 @@ pub fn label(field: &str) -> String {
         let before = index.checked_sub(1).map(|before| letters[before]);
         let after = letters.get(index + 1);
         let begins = letter.is_uppercase()
-            && before.is_some_and(|before| {
-                !before.is_uppercase() || after.is_some_and(|after| after.is_lowercase())
-            });
+            && before.is_some_and(|before| !before.is_uppercase() || after.is_some_and(|after| after.is_lowercase()));
         if begins {
             words.push(' ');
         }
@@ -182,7 +180,11 @@ mod tests {
     #[test]
     fn colours_take_no_room_and_lines_of_a_message_stand_below_each_other() {
         let mut sheet = Sheet::default();
-        sheet.table("T", &["A", "B"], vec![vec!["\x1b[32mgreen\x1b[0m".into(), "one\ntwo".into()], vec!["x".into(), "y".into()]]);
+        sheet.table(
+            "T",
+            &["A", "B"],
+            vec![vec!["\x1b[32mgreen\x1b[0m".into(), "one\ntwo".into()], vec!["x".into(), "y".into()]],
+        );
         assert_eq!(sheet.text(), "T:\n  A      B\n  -      -\n  \x1b[32mgreen\x1b[0m  one\n         two\n  x      y\n");
     }
 }

@@ -90,7 +90,9 @@ impl FromStr for Goal {
             return field(rest);
         }
         let condition = text.strip_prefix("condition=").filter(|rest| !rest.is_empty() && !rest.starts_with('='));
-        let condition = condition.ok_or("expected `condition=TYPE`, `condition=TYPE=STATUS`, `jsonpath={.PATH}=VALUE`, `create` or `delete`")?;
+        let condition = condition.ok_or(
+            "expected `condition=TYPE`, `condition=TYPE=STATUS`, `jsonpath={.PATH}=VALUE`, `create` or `delete`",
+        )?;
         let (kind, status) = condition.split_once('=').unwrap_or((condition, "True"));
         Ok(Self::Condition { kind: kind.to_owned(), status: status.to_owned() })
     }
@@ -102,7 +104,8 @@ fn field(text: &str) -> Result<Goal, String> {
         Some((path, rest)) => (path, rest),
         None => text.split_once('=').map_or((text, ""), |(path, _)| (path, &text[path.len()..])),
     };
-    let simple = |path: &str| path.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-[]?()@=\"".contains(letter));
+    let simple =
+        |path: &str| path.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-[]?()@=\"".contains(letter));
     if !path.starts_with('.') || path.len() < 2 || !simple(path) {
         return Err(format!("{path:?} is not a path such as `.status.phase`; for any other: kubectl wait"));
     }

@@ -170,8 +170,11 @@ fn an_object_is_described_with_what_happened_to_it() {
     assert_eq!(up.with_input(&["apply", "-f", "-"], &machine("box-1")).code, 0);
     assert_eq!(up.torch_remote(&["wait", "machine/box-1", "--for=condition=Failed", "--timeout=60s"]).code, 0);
     eventually("its events are written", || up.torch_remote(&["describe", "machine", "box-1"]).out.contains("Warning"));
-    let (ours, theirs) = (up.torch_remote(&["describe", "machine", "box"]).out, up.kubectl(&["describe", "machine", "box-1"]).out);
-    for line in ["Name:", "Namespace:", "Labels:", "Annotations:", "API Version:", "Kind:", "Spec:", "Status:", "Events:"] {
+    let (ours, theirs) =
+        (up.torch_remote(&["describe", "machine", "box"]).out, up.kubectl(&["describe", "machine", "box-1"]).out);
+    for line in
+        ["Name:", "Namespace:", "Labels:", "Annotations:", "API Version:", "Kind:", "Spec:", "Status:", "Events:"]
+    {
         assert!(ours.contains(line) && theirs.contains(line), "{line}\n{ours}\n{theirs}");
     }
     assert!(ours.contains("Phase:") && ours.contains("Conditions:\n  Type"), "{ours}");
@@ -184,7 +187,9 @@ fn documents_are_written_after_what_they_need_and_told_of_in_their_order() {
     let dir = folder();
     let up = Up::start(dir.path());
     let lease = |name: &str| {
-        format!("apiVersion: torchremote.dev/v1alpha1\nkind: DeviceLease\nmetadata: {{name: {name}, namespace: team}}\nspec: {{gpu: [{{type: CPU}}]}}\n---\n")
+        format!(
+            "apiVersion: torchremote.dev/v1alpha1\nkind: DeviceLease\nmetadata: {{name: {name}, namespace: team}}\nspec: {{gpu: [{{type: CPU}}]}}\n---\n"
+        )
     };
     let leases: Vec<String> = (0..40).map(|number| format!("l{number:02}")).collect();
     let text: String = leases.iter().map(|name| lease(name)).collect();

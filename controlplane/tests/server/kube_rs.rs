@@ -25,7 +25,8 @@ const SOON: Duration = Duration::from_secs(30);
 
 async fn client(api: &Api) -> Client {
     let config = Kubeconfig::read_from(api.serve().await).unwrap();
-    Client::try_from(kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap()).unwrap()
+    Client::try_from(kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap())
+        .unwrap()
 }
 
 fn kind() -> ApiResource {

@@ -9,15 +9,15 @@ fn patch(last: Value, live: Value, wanted: Value) -> Value {
 #[test]
 fn what_others_set_stays_and_what_was_taken_out_goes() {
     let last = json!({"spec": {"gpu": {"type": "T4"}, "timeout": "1h"}});
-    let live = json!({"spec": {"gpu": {"type": "T4", "count": 1}, "timeout": "1h", "cpu": "2"}, "status": {"phase": "Ready"}});
+    let live =
+        json!({"spec": {"gpu": {"type": "T4", "count": 1}, "timeout": "1h", "cpu": "2"}, "status": {"phase": "Ready"}});
     let wanted = json!({"spec": {"gpu": {"type": "L4"}}});
     assert_eq!(patch(last, live, wanted), json!({"spec": {"gpu": {"type": "L4"}, "timeout": null}}));
 }
 
 #[test]
 fn a_document_carries_itself_for_the_next_apply() {
-    let kinds =
-        Kinds::of(&json!({"items": [{"metadata": {"name": "g"}, "versions": [{"version": "v1", "resources": [
+    let kinds = Kinds::of(&json!({"items": [{"metadata": {"name": "g"}, "versions": [{"version": "v1", "resources": [
         {"resource": "things", "scope": "Namespaced", "responseKind": {"kind": "Thing"}}]}]}]}));
     let kind = kinds.named("things").expect("known");
     for annotations in [Value::Null, json!({"mine": "kept"})] {
