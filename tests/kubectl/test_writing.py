@@ -264,7 +264,8 @@ def test_what_is_wrong_is_named_in_kubernetes_own_words(kubectl: Kubectl) -> Non
         assert words in refused, refused
     kubectl("create", "-f", "-", given=machine("box"))
     two = kubectl.refused("create", "-f", "-", given=machine("x", timeout="soon", gpu={"type": "A1000"}))
-    assert "* spec.gpu.type" in two and "* spec.timeout" in two
+    assert "* spec.gpu.type" in two
+    assert "* spec.timeout" in two
 
 
 def test_kustomize_builds_and_applies(kubectl: Kubectl) -> None:
