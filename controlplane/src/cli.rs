@@ -12,14 +12,17 @@ mod delete;
 mod describe;
 mod diff;
 mod error;
+mod exec;
 mod get;
 mod kind;
+pub mod login;
 mod manifest;
 mod paint;
 mod sheet;
 mod source;
 mod table;
 mod target;
+mod token;
 mod wait;
 
 use std::io::Write;
@@ -54,8 +57,10 @@ pub enum Command {
     Delete(delete::DeleteArgs),
     /// Print the version of this program and of the control plane.
     Version(VersionArgs),
+    /// Log in to a control plane with its issuer, and write the kubeconfig for it.
+    Login(login::LoginArgs),
     /// Print the current token of the kubeconfig's user.
-    Token(ConnectionArgs),
+    Token(token::TokenArgs),
     /// Print the kubeconfig in use, whole in one file.
     Kubeconfig(ConnectionArgs),
     /// Print a script with which a shell completes commands and options.
@@ -117,10 +122,8 @@ pub async fn run(command: Command, paint: Paint, out: &mut (dyn Write + Send)) -
         Command::Wait(args) => wait::run(args, out).await,
         Command::Delete(args) => delete::run(args, out).await,
         Command::Version(args) => version(args, out).await,
-        Command::Token(args) => {
-            let token = Connection::open(&args).await?.token()?;
-            print(out, format_args!("{token}\n"))
-        }
+        Command::Login(args) => login::run(args, out).await,
+        Command::Token(args) => token::run(args, out).await,
         Command::Kubeconfig(args) => {
             let text = Connection::open(&args).await?.kubeconfig()?;
             print(out, format_args!("{text}"))

@@ -33,6 +33,7 @@ fn run(cli: Cli) -> Result<(), Box<dyn Explain>> {
     match cli.command {
         Command::Up(args) => server().block_on(async { Ok(up::run(*args, &mut std::io::stdout(), stop()).await?) }),
         Command::Serve(args) => server().block_on(async { Ok(serve::run(*args, stop()).await?) }),
+        Command::ReplaceKeys(args) => server().block_on(async { Ok(serve::replace_keys(&args).await?) }),
         Command::Client(command) => {
             let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
             let paint = cli.color.paint(std::io::stdout().is_terminal());

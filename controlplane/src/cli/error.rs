@@ -199,6 +199,17 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
+    /// The program that the kubeconfig names for tokens.
+    #[error("{program:?}, which the kubeconfig's user gets its token from, failed: {why}")]
+    Exec {
+        /// The program.
+        program: String,
+        /// What it said, or how it ended.
+        why: String,
+    },
+    /// Logging in, or staying so.
+    #[error(transparent)]
+    Login(super::login::Error),
     /// Standard output is gone.
     #[error("cannot write the output")]
     Output {
@@ -206,6 +217,12 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl From<super::login::Error> for Error {
+    fn from(error: super::login::Error) -> Self {
+        Self::Login(error)
+    }
 }
 
 impl Error {
@@ -263,6 +280,8 @@ impl Explain for Error {
             Self::Hopeless { .. } => "Failed",
             Self::Differs => "Differs",
             Self::Undecided { source } => source.reason(),
+            Self::Exec { .. } => "NotLoggedIn",
+            Self::Login(error) => error.reason(),
             Self::Output { .. } => "CannotWrite",
         }
     }
@@ -295,6 +314,8 @@ impl Explain for Error {
             Self::Namespace { .. } => "Nothing was written. Leave out --namespace, or change the document.".into(),
             Self::Interrupted { .. } => "Apply again when the reason is gone: what is as it should be stays unchanged.".into(),
             Self::Usage { example, .. } => format!("Example: {example}"),
+            Self::Exec { .. } => "Log in again: `torch-remote login URL`; or is the program not on PATH?".into(),
+            Self::Login(error) => error.fix(),
             Self::Hopeless { object, .. } => {
                 format!("Change its spec and apply it, or delete it; `torch-remote describe {object}` shows what happened.")
             }

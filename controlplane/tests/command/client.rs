@@ -401,7 +401,7 @@ fn help_teaches_by_examples() {
     let dir = folder();
     let mut text = String::new();
     let names = ["up", "serve", "apply", "diff", "get", "describe", "watch", "wait", "delete"];
-    for name in [""].into_iter().chain(names).chain(["version", "token", "kubeconfig", "completion"]) {
+    for name in [""].into_iter().chain(names).chain(["version", "login", "token", "kubeconfig", "completion"]) {
         let mut help = command(PROGRAM, dir.path());
         let arguments: Vec<&str> = [name, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         help.args(&arguments).env_remove("HOME").env("COLUMNS", "100");
