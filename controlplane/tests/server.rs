@@ -17,6 +17,8 @@ mod database;
 mod harness;
 #[path = "server/issuer.rs"]
 mod issuer;
+#[path = "server/kube_rs.rs"]
+mod kube_rs;
 #[path = "server/kubectl.rs"]
 mod kubectl;
 #[path = "server/login.rs"]
