@@ -10,8 +10,8 @@ use http::StatusCode;
 use http_body_util::BodyExt;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use torch_remote::auth::Clock;
 use torch_remote::auth::issuer::Pace;
 use torch_remote::cli::login::Credentials;
@@ -177,8 +177,8 @@ impl Client {
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_torch-remote");
 
-/// Serves the API, and logs `user` in with the program.
-async fn logged_in(issuer: &Issuer, api: &Api, user: &str) -> Client {
+/// Serves the API, and begins to log in with the program, whose output is returned.
+async fn logging_in(api: &Api) -> (Client, Child, Lines<BufReader<ChildStdout>>) {
     let served = kube::config::Kubeconfig::read_from(api.serve().await).unwrap();
     let cluster = served.clusters[0].cluster.clone().unwrap();
     let (server, authority) = (cluster.server.unwrap(), cluster.certificate_authority_data.unwrap());
@@ -189,8 +189,14 @@ async fn logged_in(issuer: &Issuer, api: &Api, user: &str) -> Client {
     std::fs::write(&ca, pem).unwrap();
     let client = Client { config: home.join("config"), home };
     let mut login = client.command(PROGRAM, &["login", &server, "--certificate-authority", ca.to_str().unwrap()]);
-    let mut login = login.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-    let mut lines = BufReader::new(login.stdout.take().unwrap()).lines();
+    let mut login = login.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(login.stdout.take().unwrap()).lines();
+    (client, login, lines)
+}
+
+/// Serves the API, and logs `user` in with the program.
+async fn logged_in(issuer: &Issuer, api: &Api, user: &str) -> Client {
+    let (client, mut login, mut lines) = logging_in(api).await;
     let code = loop {
         let line = lines.next_line().await.unwrap().expect("a code is shown");
         if let Some((_, code)) = line.split_once("enter the code ") {
@@ -220,6 +226,23 @@ async fn a_person_logs_in_once_and_kubectl_and_our_client_are_logged_in() {
     let (fine, out, err) =
         client.run("kubectl", &["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await;
     assert!(fine && out == "oidc:ana", "{out}{err}");
+}
+
+#[tokio::test]
+async fn a_login_that_is_denied_or_not_entered_in_time_says_so_and_writes_nothing() {
+    let (issuer, api) = started(Pace::default()).await;
+    for (answer, says) in [
+        ("access_denied", "the login was denied"),
+        ("expired_token", "the code was not entered in time"),
+        ("unauthorized_client", "code 400: unauthorized_client"),
+    ] {
+        issuer.state.odd_answers.lock().unwrap().push((400, json!({"error": answer})));
+        let (client, login, _lines) = logging_in(&api).await;
+        let ended = tokio::time::timeout(Duration::from_secs(60), login.wait_with_output()).await.unwrap().unwrap();
+        let err = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(!ended.status.success() && err.contains(says), "{answer}: {err}");
+        assert!(!client.config.exists());
+    }
 }
 
 #[tokio::test]
