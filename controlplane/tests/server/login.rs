@@ -60,6 +60,14 @@ async fn an_issuer_s_user_is_known_by_name_and_groups_with_each_algorithm() {
         assert_eq!(user, json!({"username": "oidc:ana", "groups": ["vision", "system:authenticated"]}));
     }
     assert_eq!(issuer.state.key_reads.load(Ordering::Relaxed), 1, "keys are kept");
+    let review = async |audiences: Value| {
+        let spec = json!({"token": issuer.token("ana", Algorithm::ES256), "audiences": audiences});
+        let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec});
+        api.send("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review).await.1["status"]["authenticated"]
+            .clone()
+    };
+    assert_eq!(review(json!([])).await, true);
+    assert_eq!(review(json!(["registry"])).await, false, "it is not for whoever asks");
     let mut expired = issuer.claims("ana");
     expired["exp"] = json!(issuer.state.clock.now());
     let (code, why) = whoami(&api, &issuer.sign(&expired, Algorithm::ES256)).await.unwrap_err();
