@@ -19,6 +19,7 @@ pub mod readings;
 pub mod render;
 pub mod review;
 pub mod routes;
+pub mod scale;
 pub mod selection;
 pub mod virtual_kind;
 pub mod watch;

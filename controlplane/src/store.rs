@@ -15,6 +15,7 @@ pub mod log;
 pub mod machine;
 pub mod namespace;
 pub mod object;
+pub mod owner;
 pub mod pool;
 pub mod sealed;
 pub mod signing_key;

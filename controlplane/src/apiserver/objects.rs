@@ -16,7 +16,7 @@ use super::parameters::{self, Asked, ListOptions, Parameters};
 use super::patch::Patch;
 use super::render::{View, answer};
 use super::selection::Selection;
-use super::{Server, body, lease, watch};
+use super::{Server, body, lease, scale, watch};
 use crate::auth::Caller;
 use crate::document::Document;
 use crate::store::{Deletion, Error, Key, List, Object, Preconditions, Query, Resource, Version, Write};
@@ -65,6 +65,7 @@ impl Call {
             ("PATCH", "" | "status") if !collection => self.patch(&body::read(body).await?).await,
             ("DELETE", "") if collection => self.delete_collection(&body::read(body).await?).await,
             ("DELETE", "") => self.delete(&body::read(body).await?).await,
+            ("GET" | "PUT" | "PATCH", "scale") => scale::scale(&self, body).await,
             ("POST", "renew") => lease::renew(&self, &body::read(body).await?).await,
             ("POST", "token") => lease::token(&self, &body::read(body).await?).await,
             _ => Err(Status::method_not_allowed_here().into()),
@@ -233,11 +234,19 @@ impl Call {
         admission::admit(self.kind, self.namespace.as_deref(), document, self.parameters.field_validation()?)
     }
 
-    async fn begin(&self) -> Result<Write, Failure> {
+    /// Starts a transaction.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn begin(&self) -> Result<Write, Failure> {
         self.server.objects().begin().await.map_err(|error| self.refused(error))
     }
 
-    async fn lock(&self, write: &mut Write) -> Result<Object, Failure> {
+    /// The object, locked until the end of the transaction.
+    ///
+    /// # Errors
+    /// 404, or the database failed.
+    pub async fn lock(&self, write: &mut Write) -> Result<Object, Failure> {
         let object = write.lock(&self.key()).await.map_err(|error| self.refused(error))?;
         object.ok_or_else(|| Status::not_found(self.kind, &self.name).into())
     }
@@ -258,7 +267,10 @@ impl Call {
     }
 
     /// Commits, unless nothing is to be kept; the object then has the version it got.
-    async fn finish(&self, write: Write, mut object: Object, dry_run: bool) -> Result<Object, Failure> {
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn finish(&self, write: Write, mut object: Object, dry_run: bool) -> Result<Object, Failure> {
         if dry_run {
             return Ok(object);
         }
@@ -271,7 +283,11 @@ impl Call {
     }
 }
 
-fn version_of(body: &Value) -> Result<Option<i64>, Failure> {
+/// `metadata.resourceVersion` of what a client sent.
+///
+/// # Errors
+/// It is none of ours.
+pub fn version_of(body: &Value) -> Result<Option<i64>, Failure> {
     match body["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty()) {
         None => Ok(None),
         Some(text) => text.parse().map(Some).map_err(|_| {

@@ -125,9 +125,19 @@ fn of_kind(kind: &'static Kind) -> Vec<Route> {
         routes.push(subresource(kind, &collection, "status", &["GET", "PUT", "PATCH"]));
     }
     for part in kind.subresources {
-        routes.push(subresource(kind, &collection, part.name, &["POST"]));
+        let methods: Vec<&str> = part.verbs.iter().map(|verb| method(verb)).collect();
+        routes.push(subresource(kind, &collection, part.name, &methods));
     }
     routes
+}
+
+fn method(verb: &str) -> &'static str {
+    match verb {
+        "get" => "GET",
+        "update" => "PUT",
+        "patch" => "PATCH",
+        _ => "POST",
+    }
 }
 
 fn subresource(kind: &'static Kind, collection: &str, name: &'static str, methods: &[&'static str]) -> Route {

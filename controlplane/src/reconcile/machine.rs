@@ -15,7 +15,7 @@ use crate::agents::Target;
 use crate::provider::{self, AgentTerms, Provider, Request, Sighting};
 use crate::store::claim::Claim;
 use crate::store::machine::{self as rows, New, Stored};
-use crate::store::{Key, Object, Preconditions, Resource, agent};
+use crate::store::{Key, Object, Preconditions, Resource, agent, owner};
 
 /// While another replica has the machine.
 const ELSEWHERE: std::time::Duration = std::time::Duration::from_secs(5);
@@ -266,6 +266,7 @@ async fn apply(shared: &Shared, look: &Look, action: &Action) -> Result<bool, Er
             rows::forget(pool, claim).await?;
             shared.claims.forget(claim.machine);
             shared.wake.wake(Work::Queue);
+            wake_pool(shared, &look.object);
         }
         Action::Report(status) => report(shared, look, status).await?,
     }
@@ -334,6 +335,13 @@ pub(super) async fn forget(shared: &Shared, machine: Uuid) {
     }
 }
 
+/// The pool that the machine is of, if any, counts it anew.
+fn wake_pool(shared: &Shared, machine: &Object) {
+    if let Some(name) = owner::controller_name(&machine.body, super::pool::KIND) {
+        shared.wake.wake(Work::Pool(Key::new(Resource::POOLS, machine.namespace(), name)));
+    }
+}
+
 /// Its count of machines has changed.
 fn wake_provider(shared: &Shared, name: &str) {
     shared.wake.wake(Work::Provider(Key::cluster(Resource::PROVIDERS, name)));
@@ -365,6 +373,7 @@ async fn report(shared: &Shared, look: &Look, status: &RemoteMachineStatus) -> R
     let mut write = shared.parts.objects.begin().await?;
     write.update_status(&look.key, body, &Preconditions::unchanged(&look.object)).await?;
     write.commit().await?;
+    wake_pool(shared, &look.object);
     let ready = |status: &RemoteMachineStatus| {
         condition::find(&status.conditions, READY).map(|ready| (ready.status, ready.reason.clone()))
     };

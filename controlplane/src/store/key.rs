@@ -18,12 +18,24 @@ impl Resource {
     pub const LEASES: Self = Self { group: "torchremote.dev", plural: "deviceleases" };
     /// Where machines come from (cluster-scoped).
     pub const PROVIDERS: Self = Self { group: "torchremote.dev", plural: "providers" };
+    /// Machines of one template.
+    pub const POOLS: Self = Self { group: "torchremote.dev", plural: "machinepools" };
+    /// What a team may hold and spend.
+    pub const QUOTAS: Self = Self { group: "torchremote.dev", plural: "gpuquotas" };
     /// Teams (cluster-scoped).
     pub const NAMESPACES: Self = Self { group: "", plural: "namespaces" };
     /// What happened.
     pub const EVENTS: Self = Self { group: "", plural: "events" };
     /// All that are stored.
-    pub const ALL: [Self; 5] = [Self::MACHINES, Self::LEASES, Self::PROVIDERS, Self::NAMESPACES, Self::EVENTS];
+    pub const ALL: [Self; 7] = [
+        Self::MACHINES,
+        Self::LEASES,
+        Self::PROVIDERS,
+        Self::POOLS,
+        Self::QUOTAS,
+        Self::NAMESPACES,
+        Self::EVENTS,
+    ];
 
     /// The stored resource of this group and plural, if there is one.
     pub fn find(group: &str, plural: &str) -> Option<Self> {
