@@ -6,6 +6,7 @@
 
 pub mod claims;
 pub mod driver;
+pub mod garbage;
 mod lease;
 mod machine;
 mod metrics;

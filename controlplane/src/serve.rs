@@ -187,6 +187,7 @@ impl ControlPlane {
         background.run(|stop| writer.run(stop));
         background.run(|stop| store::log::keep_compact(objects.clone(), stop));
         background.run(|stop| store::namespace::collect(objects.clone(), stop));
+        background.run(|stop| reconcile::garbage::collect(objects.clone(), recorder.named("garbage-collector"), stop));
         background.run(|stop| keys.clone().keep(stop));
         background.run(|stop| upkeep(setup.metrics.clone(), stop));
 

@@ -31,7 +31,7 @@ use sqlx::{Connection, PgPool};
 pub use key::{Key, Resource};
 pub use list::{List, Query, Version};
 pub use object::{Error, Object, Objects, Retry};
-pub use write::{Deletion, Preconditions, Write};
+pub use write::{Deletion, Preconditions, Propagation, Write};
 
 /// The schema, applied at start; forward only.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use torch_remote_api::Kind;
-use torch_remote_api::field::FieldError;
+use torch_remote_api::field::{Cause, FieldError};
 use torch_remote_api::status::Status;
 
 use super::admission::{self, Admitted};
@@ -19,8 +19,11 @@ use super::selection::Selection;
 use super::{Server, body, lease, scale, watch};
 use crate::auth::Caller;
 use crate::document::Document;
-use crate::store::{Deletion, Error, Key, List, Object, Preconditions, Query, Resource, Version, Write};
+use crate::store::{Deletion, Error, Key, List, Object, Preconditions, Propagation, Query, Resource, Version, Write};
 use crate::telemetry;
+
+/// Names tried for an object that is to have a generated one.
+const NAMES: u32 = 8;
 
 /// A call about objects of one kind.
 #[derive(Debug)]
@@ -131,13 +134,23 @@ impl Call {
         let view = View::of(self.kind, &self.headers, &self.parameters)?;
         let dry_run = self.parameters.dry_run()?;
         let Admitted { mut body, warnings } = self.admit(body::object(&self.headers, bytes)?)?;
+        let generated = admission::nameless(&body);
         admission::complete(self.kind, &self.caller, telemetry::traceparent().as_deref(), &mut body)?;
         admission::judge(self.kind, &body, None)?;
-        let name = body["metadata"]["name"].as_str().unwrap_or("").to_owned();
-        let refused = |error| Failure::store(self.kind, &name, error);
-        let mut write = self.server.objects().begin().await.map_err(refused)?;
-        let object = write.create(self.resource, body).await.map_err(refused)?;
-        let object = self.finish(write, object, dry_run).await?;
+        let mut tries = 1;
+        let object = loop {
+            let name = body["metadata"]["name"].as_str().unwrap_or("").to_owned();
+            let mut write = self.begin().await?;
+            match write.create(self.resource, body.clone()).await {
+                Ok(object) => break self.finish(write, object, dry_run).await?,
+                // Another name by chance is as good.
+                Err(Error::AlreadyExists { .. }) if generated && tries < NAMES => {
+                    tries += 1;
+                    admission::rename(&mut body);
+                }
+                Err(error) => return Err(Failure::store(self.kind, &name, error)),
+            }
+        };
         Ok(answer(StatusCode::CREATED, &view.object(&object.body, true), &warnings))
     }
 
@@ -193,7 +206,8 @@ impl Call {
         let mut write = self.begin().await?;
         let old = self.lock(&mut write).await?;
         lease::may_end(self, &old)?;
-        let deletion = write.delete(&self.key(), &options.require).await.map_err(|error| self.refused(error))?;
+        let deletion = write.delete_as(&self.key(), &options.require, options.propagation).await;
+        let deletion = deletion.map_err(|error| self.refused(error))?;
         let body = match deletion {
             Deletion::Removed(object) => {
                 self.finish(write, object.clone(), options.dry_run).await?;
@@ -218,12 +232,14 @@ impl Call {
         for object in &list.items {
             let key = Key::new(self.resource, object.namespace(), object.name());
             let mut write = self.begin().await?;
-            let require = Preconditions { uid: Some(object.uid().to_owned()), version: None };
-            match write.delete(&key, &require).await {
+            let uid = options.require.uid.clone().unwrap_or_else(|| object.uid().to_owned());
+            let require = Preconditions { uid: Some(uid), version: options.require.version };
+            match write.delete_as(&key, &require, options.propagation).await {
                 Ok(_) if options.dry_run => {}
                 Ok(_) => write.commit().await.map(drop).map_err(|error| self.refused(error))?,
-                Err(Error::NotFound { .. } | Error::OtherUid { .. }) => {}
-                Err(error) => return Err(self.refused(error)),
+                Err(Error::NotFound { .. }) => {}
+                Err(Error::OtherUid { .. }) if options.require.uid.is_none() => {}
+                Err(error) => return Err(Failure::store(self.kind, object.name(), error)),
             }
         }
         Ok(answer(StatusCode::OK, &view.list(&list), &[]))
@@ -300,6 +316,7 @@ pub fn version_of(body: &Value) -> Result<Option<i64>, Failure> {
 
 struct DeleteOptions {
     require: Preconditions,
+    propagation: Propagation,
     dry_run: bool,
 }
 
@@ -308,14 +325,6 @@ impl DeleteOptions {
         let body = if bytes.is_empty() { Value::Null } else { body::object(&call.headers, bytes)?.value };
         if !body.is_null() && !body.is_object() {
             return Err(Failure::bad_request("the body of a delete must be DeleteOptions".to_owned()));
-        }
-        let word = body["propagationPolicy"].as_str().or_else(|| call.parameters.get("propagationPolicy"));
-        if let Some(word) =
-            word.filter(|word| !word.is_empty() && !["Background", "Foreground", "Orphan"].contains(word))
-        {
-            return Err(Failure::bad_request(format!(
-                "propagationPolicy must be Background, Foreground or Orphan, not {word:?}"
-            )));
         }
         let asked: Vec<&str> = body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let text = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
@@ -328,7 +337,35 @@ impl DeleteOptions {
         });
         Ok(Self {
             require: Preconditions { uid: text("uid"), version: version.transpose()? },
+            propagation: propagation(call, &body)?,
             dry_run: parameters::dry_run(&asked)? || call.parameters.dry_run()?,
         })
+    }
+}
+
+/// By `propagationPolicy`, or by `orphanDependents` as older clients say it.
+fn propagation(call: &Call, body: &Value) -> Result<Propagation, Failure> {
+    let word = body["propagationPolicy"].as_str().or_else(|| call.parameters.get("propagationPolicy"));
+    let word = word.filter(|word| !word.is_empty());
+    let orphan = body["orphanDependents"].as_bool().or_else(|| {
+        call.parameters.get("orphanDependents").map(|_| call.parameters.flag("orphanDependents"))
+    });
+    let refused = |error: FieldError| Failure::invalid_options("DeleteOptions", &[error]);
+    match (word, orphan) {
+        (Some(word), Some(_)) => Err(refused(FieldError::invalid(
+            "propagationPolicy",
+            word.into(),
+            "orphanDependents and deletionPropagation cannot be both set",
+        ))),
+        (Some("Background"), None) | (None, Some(false)) => Ok(Propagation::Background),
+        (Some("Foreground"), None) => Ok(Propagation::Foreground),
+        (Some("Orphan"), None) | (None, Some(true)) => Ok(Propagation::Orphan),
+        (Some(word), None) => Err(refused(FieldError::new(
+            Cause::NotSupported,
+            "propagationPolicy",
+            word.into(),
+            r#"supported values: "Foreground", "Background", "Orphan", "nil""#,
+        ))),
+        (None, None) => Ok(Propagation::Unsaid),
     }
 }

@@ -46,8 +46,11 @@ pub struct Route {
 pub fn routes(server: &Server) -> Vec<Route> {
     let mut routes = public();
     let documents = server.documents().paths().map(str::to_owned);
-    let documents = documents
-        .flat_map(|path| if path.matches('/').count() == 1 { vec![format!("{path}/"), path] } else { vec![path] });
+    // Generated clients end the paths of discovery with a slash.
+    let documents = documents.flat_map(|path| match path.starts_with("/openapi") {
+        true => vec![path],
+        false => vec![format!("{path}/"), path],
+    });
     routes.extend(documents.map(|path| Route::new(path, &["GET"], get(document))));
     routes.extend([
         Route::new("/metrics", &["GET"], get(metrics)),

@@ -51,11 +51,11 @@ pub async fn by_uid(pool: &PgPool, uid: Uuid) -> Result<Option<(Key, Object)>, E
     Ok(row.and_then(|row| Some((key(&row.grp, &row.plural, row.ns, row.name)?, Object { body: row.body }))))
 }
 
-/// Of these objects those that the collector has to look at: they have owners, or their deletion waits for dependents.
+/// Of these objects those that the collector has to look at: they have owners, or their deletion waits for dependents. And whether any of them is gone.
 ///
 /// # Errors
 /// The database failed.
-pub async fn concerned(pool: &PgPool, keys: &[Key]) -> Result<Vec<Key>, Error> {
+pub async fn concerned(pool: &PgPool, keys: &[Key]) -> Result<(Vec<Key>, bool), Error> {
     let (mut groups, mut plurals, mut namespaces, mut names) = (vec![], vec![], vec![], vec![]);
     for key in keys {
         groups.push(key.resource.group.to_owned());
@@ -64,17 +64,19 @@ pub async fn concerned(pool: &PgPool, keys: &[Key]) -> Result<Vec<Key>, Error> {
         names.push(key.name.clone());
     }
     let rows = sqlx::query!(
-        "select o.grp, o.plural, o.ns, o.name from object o
-         join unnest($1::text[], $2::text[], $3::text[], $4::text[]) as k (grp, plural, ns, name) using (grp, plural, ns, name)
-         where exists (select from owner where dependent_uid = o.uid)
-         or (o.deleting and (o.body #> '{metadata,finalizers}') ?| array['foregroundDeletion', 'orphan'])",
+        r#"select k.grp as "grp!", k.plural as "plural!", k.ns as "ns!", k.name as "name!", o.uid is null as "gone!"
+           from unnest($1::text[], $2::text[], $3::text[], $4::text[]) as k (grp, plural, ns, name) left join object o using (grp, plural, ns, name)
+           where o.uid is null or exists (select from owner where dependent_uid = o.uid)
+           or (o.deleting and (o.body #> '{metadata,finalizers}') ?| array['foregroundDeletion', 'orphan'])"#,
         &groups,
         &plurals,
         &namespaces,
         &names
     );
     let rows = rows.fetch_all(pool).await.map_err(Error::database("look for what has owners"))?;
-    Ok(rows.into_iter().filter_map(|row| key(&row.grp, &row.plural, row.ns, row.name)).collect())
+    let gone = rows.iter().any(|row| row.gone);
+    let found = rows.into_iter().filter(|row| !row.gone);
+    Ok((found.filter_map(|row| key(&row.grp, &row.plural, row.ns, row.name)).collect(), gone))
 }
 
 /// What the end of some object may have left to do: dependents of owners that are no more, and objects whose deletion waits for dependents.

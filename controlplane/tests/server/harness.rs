@@ -20,6 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use torch_remote::apiserver::{Parts, Server, VirtualKind};
 use torch_remote::auth::{Keys, Sealer};
+use torch_remote::reconcile::garbage;
+use torch_remote::store::event::Recorder;
 use torch_remote::store::log::Tail;
 use torch_remote::store::{List, Objects, namespace};
 use tower::ServiceExt;
@@ -77,6 +79,9 @@ impl Api {
         };
         tokio::spawn(tail.run(stop.clone()));
         tokio::spawn(namespace::collect(objects.clone(), stop.clone()));
+        let (recorder, writer) = Recorder::new(objects.clone(), "garbage-collector");
+        tokio::spawn(writer.run(stop.clone()));
+        tokio::spawn(garbage::collect(objects.clone(), recorder, stop.clone()));
         let token = keys.api_token("admin", &["system:masters"], 3600).unwrap();
         Self { router: Server::new(parts).router(), objects, token, keys, folder, stop }
     }
