@@ -84,6 +84,7 @@ struct Shared {
     documents: Documents,
     requests: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
+    began: i64,
 }
 
 impl std::fmt::Debug for Server {
@@ -96,7 +97,8 @@ impl Server {
     /// A server of these parts.
     pub fn new(parts: Parts) -> Self {
         let (requests, watchers) = (Arc::new(Semaphore::new(REQUESTS)), Arc::new(Semaphore::new(WATCHERS)));
-        Self(Arc::new(Shared { parts, documents: Documents::new(), requests, watchers }))
+        let began = parts.cache.version();
+        Self(Arc::new(Shared { parts, documents: Documents::new(), requests, watchers, began }))
     }
 
     /// All routes, with what stands before them.
@@ -126,6 +128,11 @@ impl Server {
     /// The signing keys.
     pub fn keys(&self) -> &Keys {
         &self.0.parts.keys
+    }
+
+    /// The version of the store when this server began.
+    fn began(&self) -> i64 {
+        self.0.began
     }
 
     fn documents(&self) -> &Documents {

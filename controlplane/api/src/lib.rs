@@ -3,7 +3,8 @@
 //! Owns what things are and which values are allowed. Leaves storage, transport and decisions to others. Invariant: no IO, no clock, no randomness.
 //!
 //! Values in manifests: [`duration`], [`money`], [`quantity`], [`gpu`], [`time`]. Every object: [`object`], [`condition`].
-//! Kinds: [`provider`], [`machine`], [`pool`], [`lease`], [`quota`], [`device`], [`tensor`], [`namespace`], [`event`]; all of them in [`kind`].
+//! Kinds: [`provider`], [`machine`], [`pool`], [`lease`], [`quota`], [`device`], [`tensor`], [`namespace`], [`event`], [`definition`];
+//! all of them in [`kind`].
 //! Judging objects: [`schema`], [`validate`], [`field`], [`format`]. Showing them: [`column`], [`table`], [`age`], [`path`].
 //! The server's documents: [`status`], [`discovery`], [`openapi`]; what clients select by: [`selector`].
 
@@ -11,6 +12,7 @@ pub mod age;
 pub mod agent;
 pub mod column;
 pub mod condition;
+pub mod definition;
 pub mod device;
 pub mod discovery;
 pub mod duration;

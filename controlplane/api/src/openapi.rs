@@ -81,6 +81,10 @@ fn schema_name(kind: &Kind) -> String {
     if kind.group.is_empty() {
         return format!("io.k8s.api.core.{}.{}", kind.version, kind.kind);
     }
+    if let Some(group) = kind.group.strip_suffix(".k8s.io") {
+        let first = group.split('.').next().unwrap_or(group);
+        return format!("io.k8s.api.{first}.{}.{}", kind.version, kind.kind);
+    }
     let reversed: Vec<&str> = kind.group.split('.').rev().collect();
     format!("{}.{}.{}", reversed.join("."), kind.version, kind.kind)
 }

@@ -57,6 +57,9 @@ impl Call {
     /// [`Failure`]: what the client is told.
     pub async fn answer(self, body: Body) -> Result<Response, Failure> {
         let collection = self.name.is_empty();
+        if self.kind.read_only && self.method != Method::GET {
+            return Err(Status::method_not_allowed(self.kind, &self.method.as_str().to_lowercase()).into());
+        }
         match (self.method.as_str(), self.subresource.as_str()) {
             ("GET", "") if collection && self.parameters.flag("watch") => watch::watch(&self).await,
             ("GET", "") if collection => self.list().await,

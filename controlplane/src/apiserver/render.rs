@@ -37,12 +37,13 @@ impl View {
 
     /// One object. `first`: of a watch's Tables only the first names its columns.
     pub fn object(&self, object: &Value, first: bool) -> Value {
+        let object = self.kind.shown(object);
         match self.form {
-            Form::Whole => object.clone(),
-            Form::Metadata => partial(object),
+            Form::Whole => object.into_owned(),
+            Form::Metadata => partial(&object),
             Form::Table(version) => {
                 let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-                versioned(table(self.kind, [object], metadata, self.include, first, Utc::now()), version)
+                versioned(table(self.kind, [&*object], metadata, self.include, first, Utc::now()), version)
             }
         }
     }
@@ -81,7 +82,8 @@ impl View {
                 metadata.insert("remainingItemCount".to_owned(), remaining.into());
             }
         }
-        let items = list.items.iter().map(|object| &object.body);
+        let shown: Vec<_> = list.items.iter().map(|object| self.kind.shown(&object.body)).collect();
+        let items = shown.iter().map(|object| &**object);
         match self.form {
             Form::Whole => json!({
                 "kind": self.kind.list_kind(), "apiVersion": self.kind.api_version(), "metadata": metadata, "items": items.collect::<Vec<_>>(),

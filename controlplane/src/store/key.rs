@@ -39,6 +39,8 @@ impl Resource {
 
     /// The stored resource of this group and plural, if there is one.
     pub fn find(group: &str, plural: &str) -> Option<Self> {
+        // Two notations of the same objects.
+        let group = if (group, plural) == ("events.k8s.io", Self::EVENTS.plural) { Self::EVENTS.group } else { group };
         Self::ALL.into_iter().find(|resource| resource.group == group && resource.plural == plural)
     }
 

@@ -114,7 +114,7 @@ fn list(kind: &Kind, in_namespace: bool) -> Value {
         "timeoutSeconds",
         "watch",
     ];
-    let mut list = operation(kind, "get", "list", "", if kind.read_only { &query[1..7] } else { &query });
+    let mut list = operation(kind, "get", "list", "", if kind.watchable() { &query } else { &query[1..7] });
     list["x-kubernetes-action"] = "list".into();
     list["description"] = format!("list objects of kind {}", kind.kind).into();
     list["responses"]["200"] = answer(&format!("{}List", schema_name(kind)));
