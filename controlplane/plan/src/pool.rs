@@ -160,15 +160,17 @@ fn change<'a>(desired: &Desired, observed: &'a Observation) -> (Vec<(&'a Member,
         let member = left.remove(place);
         gone.push((member, cause(member)));
     }
+    // One whose time is over serves nobody new, whatever holds it still.
+    let count = left.iter().filter(|member| member.standing != Standing::Over).count();
     let target = min + surge(desired, &left);
     let mut idle: Vec<&Member> = left.iter().copied().filter(|member| member.idle()).collect();
     idle.sort_by_key(|member| {
         (member.standing == Standing::Ready, !member.outdated(desired), member.standing, Reverse(member.created_at))
     });
-    let surplus = left.len().saturating_sub(target);
+    let surplus = count.saturating_sub(target);
     gone.extend(idle.into_iter().take(surplus).map(|member| (member, Cause::Surplus)));
     let room = max.saturating_sub(observed.members.len());
-    (gone, target.saturating_sub(left.len()).min(room))
+    (gone, target.saturating_sub(count).min(room))
 }
 
 /// Machines made beyond `min` while old ones are replaced.
