@@ -5,6 +5,7 @@
 //! call a provider; a watcher costs no statement while it waits.
 
 pub mod admission;
+pub mod advice;
 pub mod body;
 pub mod discovery;
 pub mod failure;
@@ -43,10 +44,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use crate::auth::{self, Caller, Keys};
+use crate::provider::Providers;
 use crate::store::Objects;
 use crate::store::watch_cache::WatchCache;
 use crate::telemetry;
 
+use advice::Advisor;
 use discovery::Documents;
 use failure::Failure;
 use routes::Access;
@@ -85,6 +88,7 @@ struct Shared {
     requests: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     began: i64,
+    providers: Providers,
 }
 
 impl std::fmt::Debug for Server {
@@ -98,7 +102,20 @@ impl Server {
     pub fn new(parts: Parts) -> Self {
         let (requests, watchers) = (Arc::new(Semaphore::new(REQUESTS)), Arc::new(Semaphore::new(WATCHERS)));
         let began = parts.cache.version();
-        Self(Arc::new(Shared { parts, documents: Documents::new(), requests, watchers, began }))
+        Self(Arc::new(Shared { parts, documents: Documents::new(), requests, watchers, began, providers: Providers::default() }))
+    }
+
+    /// Knows what makes machines, to tell what a change replaces. To be called before the server is shared.
+    #[must_use]
+    pub fn with_providers(mut self, providers: Providers) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.0) {
+            shared.providers = providers;
+        }
+        self
+    }
+
+    fn advisor(&self) -> Advisor<'_> {
+        Advisor { cache: self.cache(), providers: &self.0.providers }
     }
 
     /// All routes, with what stands before them.

@@ -191,11 +191,12 @@ impl ControlPlane {
         background.run(|stop| keys.clone().keep(stop));
         background.run(|stop| upkeep(setup.metrics.clone(), stop));
 
+        let providers = Providers::default().with(ProviderType::Local, Arc::new(setup.local.clone()));
         let reconcilers = reconcile::Parts {
             objects: objects.clone(),
             recorder,
             keys: keys.clone(),
-            providers: Providers::default().with(ProviderType::Local, Arc::new(setup.local.clone())),
+            providers: providers.clone(),
             replica: setup.replica.clone(),
             otlp: setup.otlp,
             timing: reconcile::Timing::default(),
@@ -210,7 +211,7 @@ impl ControlPlane {
             metrics: Some(setup.metrics),
             stop: serving.stop.clone(),
         };
-        let router = apiserver::Server::new(parts).router();
+        let router = apiserver::Server::new(parts).with_providers(providers).router();
         let https = Https { tls, router, connections: setup.limits.max_connections, drain: DRAIN };
         serving.run(|stop| https.serve(setup.listener, stop));
         tracing::info!(replica = setup.replica, "control plane started");

@@ -11,12 +11,16 @@ mod client;
 mod database;
 #[path = "server/harness.rs"]
 mod harness;
+#[path = "server/kinds.rs"]
+mod kinds;
 #[path = "server/kubectl.rs"]
 mod kubectl;
 #[path = "server/namespaces.rs"]
 mod namespaces;
 #[path = "server/objects.rs"]
 mod objects;
+#[path = "server/owners.rs"]
+mod owners;
 #[path = "server/refusals.rs"]
 mod refusals;
 #[path = "server/routes.rs"]

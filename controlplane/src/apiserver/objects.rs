@@ -136,7 +136,7 @@ impl Call {
     async fn create(&self, bytes: &[u8]) -> Result<Response, Failure> {
         let view = View::of(self.kind, &self.headers, &self.parameters)?;
         let dry_run = self.parameters.dry_run()?;
-        let Admitted { mut body, warnings } = self.admit(body::object(&self.headers, bytes)?)?;
+        let Admitted { mut body, mut warnings } = self.admit(body::object(&self.headers, bytes)?)?;
         let generated = admission::nameless(&body);
         admission::complete(self.kind, &self.caller, telemetry::traceparent().as_deref(), &mut body)?;
         admission::judge(self.kind, &body, None)?;
@@ -154,13 +154,14 @@ impl Call {
                 Err(error) => return Err(Failure::store(self.kind, &name, error)),
             }
         };
+        warnings.extend(self.server.advisor().advise(self.kind, &object.body, None));
         Ok(answer(StatusCode::CREATED, &view.object(&object.body, true), &warnings))
     }
 
     async fn update(&self, bytes: &[u8]) -> Result<Response, Failure> {
         let view = View::of(self.kind, &self.headers, &self.parameters)?;
         let dry_run = self.parameters.dry_run()?;
-        let Admitted { body, warnings } = self.admit(body::object(&self.headers, bytes)?)?;
+        let Admitted { body, mut warnings } = self.admit(body::object(&self.headers, bytes)?)?;
         let given = body["metadata"]["name"].as_str().unwrap_or("");
         if given != self.name {
             let message =
@@ -175,6 +176,7 @@ impl Call {
         let old = self.lock(&mut write).await?;
         let object = self.replace(&mut write, &old, body).await?;
         let object = self.finish(write, object, dry_run).await?;
+        warnings.extend(self.server.advisor().advise(self.kind, &object.body, Some(&old.body)));
         Ok(answer(StatusCode::OK, &view.object(&object.body, true), &warnings))
     }
 
@@ -196,9 +198,10 @@ impl Call {
                 return Err(Status::invalid(self.kind, &self.name, &[wrong]).into());
             }
         }
-        let Admitted { body, warnings } = self.admit(Document { value: patched, duplicates })?;
+        let Admitted { body, mut warnings } = self.admit(Document { value: patched, duplicates })?;
         let object = self.replace(&mut write, &old, body).await?;
         let object = self.finish(write, object, dry_run).await?;
+        warnings.extend(self.server.advisor().advise(self.kind, &object.body, Some(&old.body)));
         Ok(answer(StatusCode::OK, &view.object(&object.body, true), &warnings))
     }
 

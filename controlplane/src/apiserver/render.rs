@@ -13,6 +13,9 @@ use super::negotiate::{self, Form};
 use super::parameters::{Continue, Parameters};
 use crate::store::List;
 
+/// Characters of a warning, before it is quoted.
+const LONGEST_WARNING: usize = 256;
+
 /// How to show objects of a kind.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
@@ -113,11 +116,35 @@ pub fn answer(code: StatusCode, body: &Value, warnings: &[String]) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     for warning in warnings {
-        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
-        // A field's name with characters that no header takes is dropped without one.
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
-            headers.append(WARNING, value);
-        }
+        headers.append(WARNING, warned(warning));
     }
     response
+}
+
+/// A warning as RFC 7234 quotes it; a long one is cut.
+fn warned(text: &str) -> HeaderValue {
+    let plain: String = text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+    let cut = match plain.char_indices().nth(LONGEST_WARNING) {
+        None => plain,
+        Some(_) => plain.chars().take(LONGEST_WARNING - 3).chain("...".chars()).collect(),
+    };
+    let quoted = cut.replace('\\', "\\\\").replace('"', "\\\"");
+    let value = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes());
+    value.expect("a header takes all but control characters, and there are none left")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_quoted_and_cut_and_never_breaks_the_header() {
+        let said = |text: &str| warned(text).as_bytes().to_vec();
+        assert_eq!(said(r#"unknown field "a\b""#), br#"299 - "unknown field \"a\\b\"""#);
+        assert_eq!(said("two\r\nlines"), br#"299 - "two  lines""#);
+        assert_eq!(said("größer"), "299 - \"größer\"".as_bytes());
+        let long = said(&"x".repeat(400));
+        assert_eq!(long.len(), "299 - \"\"".len() + LONGEST_WARNING);
+        assert!(long.ends_with(b"...\""));
+    }
 }

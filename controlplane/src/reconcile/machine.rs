@@ -1,6 +1,5 @@
 //! Machines: what is observed, and how a plan is applied.
 
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use torch_remote_api::condition::{self, Truth};
 use torch_remote_api::machine::{READY, RemoteMachine, RemoteMachineStatus};
@@ -119,7 +118,7 @@ fn desired(machine: &RemoteMachine, provider: Option<&dyn Provider>, accepted: R
         generation: machine.metadata.generation(),
         deleting: machine.metadata.deleting(),
         suspend: spec.suspend,
-        launch: launch_hash(machine, provider),
+        launch: provider::launch_hash(&machine.spec, provider),
         accepted,
         timeout: Some(spec.timeout.get()),
         idle_timeout: Some(spec.idle_timeout.get()),
@@ -129,12 +128,6 @@ fn desired(machine: &RemoteMachine, provider: Option<&dyn Provider>, accepted: R
         slots: spec.slots(),
         prices: vec![],
     }
-}
-
-/// Of what its provider makes an instance from; times, retries and who may use it can change under a running one.
-fn launch_hash(machine: &RemoteMachine, provider: Option<&dyn Provider>) -> String {
-    let made_from = json!([machine.spec.provider, provider.map(|provider| provider.made_from(&machine.spec))]);
-    hex::encode(&Sha256::digest(made_from.to_string())[..8])
 }
 
 async fn observe(shared: &Shared, look: &mut Look) -> Result<Observation, Error> {

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use torch_remote::apiserver::readings::readings;
 use torch_remote::apiserver::{Parts, Server, VirtualKind};
 use torch_remote::auth::{Keys, Sealer};
 use torch_remote::reconcile::garbage;
@@ -73,7 +74,10 @@ impl Api {
             objects: objects.clone(),
             cache: tail.cache(),
             keys: keys.clone(),
-            virtual_kinds: HashMap::from([("devices", nothing.clone()), ("tensors", nothing)]),
+            virtual_kinds: HashMap::from([("devices", nothing.clone()), ("tensors", nothing)])
+                .into_iter()
+                .chain(readings(objects.pool()).into_iter().filter(|(plural, _)| *plural == "customresourcedefinitions"))
+                .collect(),
             metrics: None,
             stop: stop.clone(),
         };
