@@ -102,7 +102,14 @@ impl Server {
     pub fn new(parts: Parts) -> Self {
         let (requests, watchers) = (Arc::new(Semaphore::new(REQUESTS)), Arc::new(Semaphore::new(WATCHERS)));
         let began = parts.cache.version();
-        Self(Arc::new(Shared { parts, documents: Documents::new(), requests, watchers, began, providers: Providers::default() }))
+        Self(Arc::new(Shared {
+            parts,
+            documents: Documents::new(),
+            requests,
+            watchers,
+            began,
+            providers: Providers::default(),
+        }))
     }
 
     /// Knows what makes machines, to tell what a change replaces. To be called before the server is shared.

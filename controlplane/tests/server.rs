@@ -27,6 +27,8 @@ mod refusals;
 mod routes;
 #[path = "server/sample.rs"]
 mod sample;
+#[path = "server/semantics.rs"]
+mod semantics;
 #[path = "server/store.rs"]
 mod store;
 #[path = "server/watches.rs"]

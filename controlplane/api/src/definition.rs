@@ -43,7 +43,8 @@ fn definition(kind: &Kind, since: &str, version: &str) -> Value {
 }
 
 fn names(kind: &Kind) -> Value {
-    let mut names = json!({"plural": kind.plural, "singular": kind.singular, "kind": kind.kind, "listKind": kind.list_kind()});
+    let mut names =
+        json!({"plural": kind.plural, "singular": kind.singular, "kind": kind.kind, "listKind": kind.list_kind()});
     for (field, list) in [("shortNames", kind.short_names), ("categories", kind.categories)] {
         if !list.is_empty() {
             names[field] = json!(list);
@@ -122,7 +123,9 @@ mod tests {
         let names: Vec<&str> = all.iter().filter_map(|one| one["metadata"]["name"].as_str()).collect();
         assert!(names.contains(&"remotemachines.torchremote.dev") && names.contains(&"machinepools.torchremote.dev"));
         for one in &all {
-            assert!(one["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["metadata"]["type"] == "object");
+            assert!(
+                one["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["metadata"]["type"] == "object"
+            );
             assert_eq!(one["metadata"]["uid"].as_str().map(str::len), Some(36));
             assert!(!one.to_string().contains("x-torchremote"));
         }

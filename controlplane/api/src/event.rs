@@ -187,7 +187,8 @@ pub fn view(event: &Value) -> Value {
         }
     }
     if shown.get("reportingController").is_none_or(|name| name == "") {
-        shown.insert("reportingController".to_owned(), event["source"]["component"].as_str().unwrap_or_default().into());
+        shown
+            .insert("reportingController".to_owned(), event["source"]["component"].as_str().unwrap_or_default().into());
     }
     shown.into()
 }

@@ -10,8 +10,8 @@ use torch_remote_api::pool::MachinePool;
 use torch_remote_api::provider::{Price, Provider as ProviderObject};
 
 use crate::provider::{Providers, launch_hash};
-use crate::store::{Key, Resource};
 use crate::store::watch_cache::WatchCache;
+use crate::store::{Key, Resource};
 
 /// Names told in one warning; of more the number is.
 const NAMES: usize = 3;
@@ -34,7 +34,10 @@ impl Advisor<'_> {
             Some(Resource::MACHINES) => parse(new).map(|machine| self.machine(&machine, old)).unwrap_or_default(),
             Some(Resource::POOLS) => parse(new).map(|pool| self.pool(&pool, old)).unwrap_or_default(),
             Some(Resource::QUOTAS) => {
-                vec!["quotas are not enforced yet: leases and machines are granted without regard to this one".to_owned()]
+                vec![
+                    "quotas are not enforced yet: leases and machines are granted without regard to this one"
+                        .to_owned(),
+                ]
             }
             Some(Resource::LEASES) => parse(new).map(|lease| lease_words(&lease)).unwrap_or_default(),
             _ => vec![],
@@ -69,7 +72,7 @@ impl Advisor<'_> {
             launch_hash(spec, maker.as_deref())
         };
         (hash(&new.spec) != hash(&old.spec)).then(|| match held {
-            Some(held) => format!("instance {instance} is replaced by one of the new spec when {held} no longer holds it"),
+            Some(held) => format!("instance {instance} is replaced by one of the new spec when it is free of {held}"),
             None => format!("instance {instance} is replaced by one of the new spec now: no lease holds it"),
         })
     }
@@ -84,7 +87,9 @@ impl Advisor<'_> {
                 pool.spec.replicas.min
             ));
         }
-        let size = |pool: &MachinePool| (pool.spec.replicas.min, pool.spec.template.spec.provider.clone(), pool.spec.template.spec.gpu);
+        let size = |pool: &MachinePool| {
+            (pool.spec.replicas.min, pool.spec.template.spec.provider.clone(), pool.spec.template.spec.gpu)
+        };
         if pool.spec.replicas.min > 0 && !spec.suspend && old.as_ref().map(size) != Some(size(pool)) {
             words.extend(cost(spec, self.provider(&spec.provider).as_ref(), pool.spec.replicas.min));
         }
@@ -121,7 +126,9 @@ fn cost(spec: &RemoteMachineSpec, provider: Option<&ProviderObject>, count: u32)
     let each = format!("{} {}", spec.gpu.count, spec.gpu.gpu_type);
     Some(match count {
         1 => format!("costs {hour} {currency} per hour while it runs ({each} at Provider {name})"),
-        count => format!("costs {hour} {currency} per hour while all run ({count} machines of {each} at Provider {name})"),
+        count => {
+            format!("costs {hour} {currency} per hour while all run ({count} machines of {each} at Provider {name})")
+        }
     })
 }
 
@@ -140,7 +147,10 @@ fn not_in_force(at: &str, spec: &RemoteMachineSpec) -> Vec<String> {
 fn lease_words(lease: &DeviceLease) -> Vec<String> {
     match (&lease.spec.pool_ref, lease.spec.gpu.is_empty()) {
         (Some(pool), _) if lease.status.phase.is_none() => {
-            vec![format!("pool {} does not grow with demand yet: the lease waits for one of the machines it keeps", pool.name)]
+            vec![format!(
+                "pool {} does not grow with demand yet: the lease waits for one of the machines it keeps",
+                pool.name
+            )]
         }
         _ => vec![],
     }

@@ -353,9 +353,9 @@ impl DeleteOptions {
 fn propagation(call: &Call, body: &Value) -> Result<Propagation, Failure> {
     let word = body["propagationPolicy"].as_str().or_else(|| call.parameters.get("propagationPolicy"));
     let word = word.filter(|word| !word.is_empty());
-    let orphan = body["orphanDependents"].as_bool().or_else(|| {
-        call.parameters.get("orphanDependents").map(|_| call.parameters.flag("orphanDependents"))
-    });
+    let orphan = body["orphanDependents"]
+        .as_bool()
+        .or_else(|| call.parameters.get("orphanDependents").map(|_| call.parameters.flag("orphanDependents")));
     let refused = |error: FieldError| Failure::invalid_options("DeleteOptions", &[error]);
     match (word, orphan) {
         (Some(word), Some(_)) => Err(refused(FieldError::invalid(

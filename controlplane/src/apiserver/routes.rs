@@ -167,7 +167,8 @@ async fn objects(server: Server, kind: &'static Kind, mut request: Request) -> R
     let (parts, body) = request.into_parts();
     let Some(resource) = Resource::find(kind.group, kind.plural) else {
         let source = server.virtual_kind(kind).ok_or_else(|| Status::method_not_allowed(kind, "list"))?;
-        let look = Look { server: &server, kind, namespace, name: &name, parameters: &parameters, headers: &parts.headers };
+        let look =
+            Look { server: &server, kind, namespace, name: &name, parameters: &parameters, headers: &parts.headers };
         return look.answer(&parts.method, &*source).await;
     };
     let call = Call {

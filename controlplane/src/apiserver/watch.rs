@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, Interval};
 use torch_remote_api::status::Status;
 
-use super::{Server, Watcher};
 use super::failure::Failure;
 use super::objects::Call;
 use super::parameters::{Initial, WatchOptions};
 use super::render::View;
 use super::selection::Selection;
-use crate::store::{Error, List, Resource};
+use super::{Server, Watcher};
 use crate::store::watch_cache::{Change, Ended, Seen, Subscription};
+use crate::store::{Error, List, Resource};
 
 /// Between two bookmarks.
 const BOOKMARKS: Duration = Duration::from_secs(60);

@@ -50,7 +50,10 @@ pub async fn collect(objects: Objects, recorder: Recorder, stop: CancellationTok
         }
         changed.retain(|key| key.resource != Resource::EVENTS);
         if let Err(error) = collector.look(changed.into_iter().collect(), missed).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "could not collect what has lost its owners; looking again soon");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not collect what has lost its owners; looking again soon"
+            );
             scans.reset_at(Instant::now() + AGAIN);
         }
     }
@@ -140,7 +143,8 @@ impl Collector {
         let text = |field: &str| reference[field].as_str().unwrap_or_default();
         let group = text("apiVersion").split_once('/').map_or("", |(group, _)| group);
         // Of a kind that is not known here nobody can say whether it is there.
-        let Some(resource) = by_kind(group, text("kind")).and_then(|kind| Resource::find(kind.group, kind.plural)) else {
+        let Some(resource) = by_kind(group, text("kind")).and_then(|kind| Resource::find(kind.group, kind.plural))
+        else {
             return Ok(Owner::Solid);
         };
         if resource.namespaced() && object.namespace().is_empty() {
@@ -186,21 +190,20 @@ impl Collector {
         Ok(found)
     }
 
-    /// An object that waits for its dependents: those that block it are looked at; with none left it may go.
+    /// An object that goes after its dependents: all are looked at; with none left that blocks it, it may go.
     async fn foreground(&self, key: &Key, object: &Object) -> Result<Vec<Key>, Error> {
         let blocks = |dependent: &Object| {
             references(dependent)
                 .iter()
                 .any(|owner| owner["uid"] == object.uid() && owner["blockOwnerDeletion"] == true)
         };
-        let mut blocking = self.dependents(object).await?;
-        blocking.retain(|(_, dependent)| blocks(dependent));
-        if blocking.is_empty() {
+        let dependents = self.dependents(object).await?;
+        if !dependents.iter().any(|(_, dependent)| blocks(dependent)) {
             let mut write = self.objects.begin().await?;
             write.remove_finalizer(key, FOREGROUND).await?;
             write.commit().await?;
         }
-        Ok(blocking.into_iter().map(|(key, _)| key).collect())
+        Ok(dependents.into_iter().map(|(key, _)| key).collect())
     }
 
     /// An object that goes without its dependents: they forget it, then it may go.

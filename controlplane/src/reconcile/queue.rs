@@ -75,7 +75,8 @@ async fn observe(shared: &Shared) -> Result<Scene, Error> {
         let uid = Uid(object.uid().to_owned());
         let key = Key::new(Resource::LEASES, object.namespace(), object.name());
         if let Some((namespace, name)) = pool_of(&lease)
-            && let Some(pool) = shared.parts.objects.get(&Key::new(Resource::POOLS, namespace.as_str(), name.as_str())).await?
+            && let Some(pool) =
+                shared.parts.objects.get(&Key::new(Resource::POOLS, namespace.as_str(), name.as_str())).await?
             && let Some(parsed) = parsed::<MachinePool>(&pool)
         {
             pools.insert((namespace, name), (parsed.spec.template.spec.gpu, parsed.spec.replicas.min));
@@ -134,12 +135,7 @@ fn seen(uid: Uid, object: &crate::store::Object, machine: &RemoteMachine, slots:
     }
 }
 
-fn wish(
-    uid: Uid,
-    lease: &DeviceLease,
-    machines: &[Machine],
-    pools: &HashMap<(String, String), (Gpu, u32)>,
-) -> Waiting {
+fn wish(uid: Uid, lease: &DeviceLease, machines: &[Machine], pools: &HashMap<(String, String), (Gpu, u32)>) -> Waiting {
     let spec = &lease.spec;
     let own = lease.metadata.namespace();
     let machine = spec
@@ -250,7 +246,9 @@ fn tell(shared: &Shared, scene: &Scene, plan: &Plan) {
 fn fit(scene: &Scene, waiting: &Waiting) -> Fit {
     let Some((namespace, name)) = &waiting.pool else { return queue::fit(waiting, &scene.machines, &scene.offers) };
     match scene.pools.get(&(namespace.clone(), name.clone())) {
-        None => Fit::Never { exists: format!("machine pool {namespace}/{name} does not exist; apply one, or ask by GPU type") },
+        None => Fit::Never {
+            exists: format!("machine pool {namespace}/{name} does not exist; apply one, or ask by GPU type"),
+        },
         Some((gpu, least)) => {
             let fits = |ask: &Ask| ask.gpu == gpu.gpu_type && ask.count <= gpu.count;
             match queue::fit(waiting, &scene.machines, &scene.offers) {

@@ -27,15 +27,8 @@ impl Resource {
     /// What happened.
     pub const EVENTS: Self = Self { group: "", plural: "events" };
     /// All that are stored.
-    pub const ALL: [Self; 7] = [
-        Self::MACHINES,
-        Self::LEASES,
-        Self::PROVIDERS,
-        Self::POOLS,
-        Self::QUOTAS,
-        Self::NAMESPACES,
-        Self::EVENTS,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::MACHINES, Self::LEASES, Self::PROVIDERS, Self::POOLS, Self::QUOTAS, Self::NAMESPACES, Self::EVENTS];
 
     /// The stored resource of this group and plural, if there is one.
     pub fn find(group: &str, plural: &str) -> Option<Self> {

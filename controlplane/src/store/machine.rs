@@ -277,7 +277,10 @@ pub async fn leased(connection: &mut PgConnection, machines: &[Uuid]) -> Result<
 /// The database failed.
 pub async fn retire(connection: &mut PgConnection, machine: Uuid, why: &str) -> Result<bool, Error> {
     // Two statements: the second one sees the bind that the first one waited for.
-    let held = sqlx::query_scalar!("select number from machine_attempt where machine_uid = $1 and state <> 'Gone' for update", machine);
+    let held = sqlx::query_scalar!(
+        "select number from machine_attempt where machine_uid = $1 and state <> 'Gone' for update",
+        machine
+    );
     held.fetch_optional(&mut *connection).await.map_err(Error::database("hold an attempt"))?;
     let free = sqlx::query_scalar!(
         r#"with free as (select not exists (select from binding where machine_uid = $1 and released_at is null) as free),

@@ -178,25 +178,38 @@ async fn empty(objects: &Objects, name: &str, resource: Resource, left: &mut Lef
 /// The conditions by which Kubernetes says what keeps a namespace.
 fn report(status: &mut Value, left: &Left, now: DateTime<Utc>) {
     let listed = |map: &BTreeMap<String, usize>, words: &str| {
-        let parts: Vec<String> = map.iter().map(|(what, count)| format!("{what} {words} {count} resource instances")).collect();
+        let parts: Vec<String> =
+            map.iter().map(|(what, count)| format!("{what} {words} {count} resource instances")).collect();
         parts.join(", ")
     };
-    let remaining = (!left.kinds.is_empty())
-        .then(|| format!("Some resources are remaining: {}", listed(&left.kinds, "has")));
+    let remaining =
+        (!left.kinds.is_empty()).then(|| format!("Some resources are remaining: {}", listed(&left.kinds, "has")));
     let finalizers = (!left.finalizers.is_empty())
         .then(|| format!("Some content in the namespace has finalizers remaining: {}", listed(&left.finalizers, "in")));
     let fine = |kind, reason, message: &str| (kind, "False", reason, message.to_owned());
     let facts = [
         fine("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered"),
-        fine("NamespaceDeletionGroupVersionParsingFailure", "ParsedGroupVersions", "All legacy kube types successfully parsed"),
-        fine("NamespaceDeletionContentFailure", "ContentDeleted", "All content successfully deleted, may be waiting on finalization"),
+        fine(
+            "NamespaceDeletionGroupVersionParsingFailure",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
+        fine(
+            "NamespaceDeletionContentFailure",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
+        ),
         match remaining {
             Some(message) => ("NamespaceContentRemaining", "True", "SomeResourcesRemain", message),
             None => fine("NamespaceContentRemaining", "ContentRemoved", "All content successfully removed"),
         },
         match finalizers {
             Some(message) => ("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", message),
-            None => fine("NamespaceFinalizersRemaining", "ContentHasNoFinalizers", "All content-preserving finalizers finished"),
+            None => fine(
+                "NamespaceFinalizersRemaining",
+                "ContentHasNoFinalizers",
+                "All content-preserving finalizers finished",
+            ),
         },
     ];
     let before = status["conditions"].as_array().cloned().unwrap_or_default();

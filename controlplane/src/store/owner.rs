@@ -17,7 +17,9 @@ pub async fn dependents(connection: &mut PgConnection, owner: Uuid) -> Result<Ve
         owner
     );
     let rows = rows.fetch_all(connection).await.map_err(Error::database("look for dependents"))?;
-    let found = rows.into_iter().filter_map(|row| Some((key(&row.grp, &row.plural, row.ns, row.name)?, Object { body: row.body })));
+    let found = rows
+        .into_iter()
+        .filter_map(|row| Some((key(&row.grp, &row.plural, row.ns, row.name)?, Object { body: row.body })));
     Ok(found.collect())
 }
 

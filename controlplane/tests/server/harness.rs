@@ -76,7 +76,9 @@ impl Api {
             keys: keys.clone(),
             virtual_kinds: HashMap::from([("devices", nothing.clone()), ("tensors", nothing)])
                 .into_iter()
-                .chain(readings(objects.pool()).into_iter().filter(|(plural, _)| *plural == "customresourcedefinitions"))
+                .chain(
+                    readings(objects.pool()).into_iter().filter(|(plural, _)| *plural == "customresourcedefinitions"),
+                )
                 .collect(),
             metrics: None,
             stop: stop.clone(),
@@ -87,7 +89,7 @@ impl Api {
         tokio::spawn(writer.run(stop.clone()));
         tokio::spawn(garbage::collect(objects.clone(), recorder, stop.clone()));
         let token = keys.api_token("admin", &["system:masters"], 3600).unwrap();
-        Self { router: Server::new(parts).router(), objects, token, keys, folder, stop }
+        Self { router: Server::new(parts).with_providers(providers).router(), objects, token, keys, folder, stop }
     }
 
     /// Sends a request as the administrator.

@@ -14,7 +14,10 @@ async fn a_pool_is_scaled_through_its_subresource() {
     created(&api, POOLS, pool("train", 1, 4)).await;
     let uri = format!("{POOLS}/train/scale");
     let (code, scale) = api.get(&uri).await;
-    assert_eq!((code, &scale["kind"], &scale["apiVersion"]), (StatusCode::OK, &json!("Scale"), &json!("autoscaling/v1")));
+    assert_eq!(
+        (code, &scale["kind"], &scale["apiVersion"]),
+        (StatusCode::OK, &json!("Scale"), &json!("autoscaling/v1"))
+    );
     assert_eq!((&scale["spec"]["replicas"], &scale["status"]["replicas"]), (&json!(1), &json!(0)));
     assert_eq!(scale["status"]["selector"], "torchremote.dev/pool=train");
     let (code, scaled) = api.send("PATCH", &uri, json!({"spec": {"replicas": 3}})).await;
@@ -73,8 +76,9 @@ async fn tools_find_the_kinds_in_their_definitions_and_can_watch_them() {
     assert_eq!(events.next().await, None);
     // From where a list stands there is nothing new; from before this server there may have been.
     let version = list["metadata"]["resourceVersion"].as_str().unwrap();
-    let mut events =
-        api.watch(&format!("{DEFINITIONS}?watch=1&resourceVersion={version}&timeoutSeconds=1"), "application/json").await;
+    let mut events = api
+        .watch(&format!("{DEFINITIONS}?watch=1&resourceVersion={version}&timeoutSeconds=1"), "application/json")
+        .await;
     assert_eq!(events.next().await, None);
     let mut events = api.watch(&format!("{DEFINITIONS}?watch=1&resourceVersion=1"), "application/json").await;
     assert_eq!(events.next().await.unwrap()["object"]["reason"], "Expired");
@@ -84,18 +88,22 @@ async fn tools_find_the_kinds_in_their_definitions_and_can_watch_them() {
 async fn an_event_can_be_read_in_both_notations() {
     let api = Api::start().await;
     let made = created(&api, MACHINES, machine("m1")).await;
+    // Of a time to come: old ones are removed.
     let event = json!({
         "apiVersion": "v1", "kind": "Event", "metadata": {"name": "m1.1"}, "reason": "Ready", "message": "slots can be leased", "type": "Normal",
         "involvedObject": {"kind": "RemoteMachine", "name": "m1", "namespace": "default", "uid": made["metadata"]["uid"]},
-        "source": {"component": "torch-remote"}, "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:01:00Z", "count": 2,
+        "source": {"component": "torch-remote"}, "firstTimestamp": "2126-01-01T00:00:00Z", "lastTimestamp": "2126-01-01T00:01:00Z", "count": 2,
     });
     created(&api, "/api/v1/namespaces/default/events", event).await;
     let newer = "/apis/events.k8s.io/v1/namespaces/default/events";
     let (code, list) = api.get(&format!("{newer}?fieldSelector=regarding.name%3Dm1,type%3DNormal")).await;
-    assert_eq!((code, &list["kind"], &list["apiVersion"]), (StatusCode::OK, &json!("EventList"), &json!("events.k8s.io/v1")));
+    assert_eq!(
+        (code, &list["kind"], &list["apiVersion"]),
+        (StatusCode::OK, &json!("EventList"), &json!("events.k8s.io/v1"))
+    );
     let shown = &list["items"][0];
     assert_eq!((&shown["note"], &shown["deprecatedCount"]), (&json!("slots can be leased"), &json!(2)));
-    assert_eq!(shown["eventTime"], "2026-01-01T00:00:00.000000Z");
+    assert_eq!(shown["eventTime"], "2126-01-01T00:00:00.000000Z");
     let (_, none) = api.get(&format!("{newer}?fieldSelector=regarding.name%3Dm2")).await;
     assert_eq!(none["items"], json!([]));
     let (code, _) = api.get(&format!("{newer}?fieldSelector=involvedObject.name%3Dm1")).await;
@@ -111,7 +119,7 @@ async fn an_event_can_be_read_in_both_notations() {
     assert_eq!(code, StatusCode::METHOD_NOT_ALLOWED, "they are written in the older one");
     // The table of the older one is what kubectl sorts.
     let (_, old) = api.get("/api/v1/namespaces/default/events/m1.1").await;
-    assert_eq!((&old["lastTimestamp"], &old["count"]), (&json!("2026-01-01T00:01:00Z"), &json!(2)));
+    assert_eq!((&old["lastTimestamp"], &old["count"]), (&json!("2126-01-01T00:01:00Z"), &json!(2)));
 }
 
 #[tokio::test]
@@ -125,7 +133,10 @@ async fn discovery_knows_categories_short_names_and_scale_also_with_a_slash_at_t
     assert!(row("remotemachines")["categories"].as_array().unwrap().contains(&json!("gpu")));
     assert!(row("remotemachines")["categories"].as_array().unwrap().contains(&json!("all")));
     let scale = row("machinepools/scale");
-    assert_eq!((&scale["kind"], &scale["group"], &scale["version"]), (&json!("Scale"), &json!("autoscaling"), &json!("v1")));
+    assert_eq!(
+        (&scale["kind"], &scale["group"], &scale["version"]),
+        (&json!("Scale"), &json!("autoscaling"), &json!("v1"))
+    );
     for uri in ["/api/", "/apis/", "/api/v1/", "/apis/torchremote.dev/"] {
         assert_eq!(api.get(uri).await.0, StatusCode::OK, "{uri}");
     }

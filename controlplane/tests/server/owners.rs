@@ -68,10 +68,10 @@ async fn an_object_deleted_in_the_foreground_waits_for_those_that_block_it() {
     assert_eq!((code, &marked["metadata"]["finalizers"]), (StatusCode::OK, &json!(["foregroundDeletion"])));
     until(&api, "held", |quota| quota.is_some_and(|quota| quota["metadata"]["deletionTimestamp"].is_string())).await;
     assert_eq!(api.get(&format!("{POOLS}/train")).await.0, StatusCode::OK, "it waits");
-    assert_eq!(api.get(&format!("{QUOTAS}/free")).await.0, StatusCode::OK, "what does not block goes after it");
+    until(&api, "free", |quota| quota.is_none()).await;
+    assert_eq!(api.get(&format!("{POOLS}/train")).await.0, StatusCode::OK, "it waits still");
     api.send("PATCH", &format!("{QUOTAS}/held"), json!({"metadata": {"finalizers": null}})).await;
     while pools.next().await.unwrap()["type"] != "DELETED" {}
-    until(&api, "free", |quota| quota.is_none()).await;
 }
 
 #[tokio::test]
@@ -123,7 +123,9 @@ async fn one_owner_that_is_left_keeps_an_object_which_forgets_the_others() {
     created(&api, QUOTAS, quota("shared", &[owner(&a, false), owner(&b, false)])).await;
     api.send("DELETE", &format!("{POOLS}/a"), json!({})).await;
     until(&api, "shared", |quota| {
-        quota.is_some_and(|quota| quota["metadata"]["ownerReferences"].as_array().is_some_and(|owners| owners.len() == 1))
+        quota.is_some_and(|quota| {
+            quota["metadata"]["ownerReferences"].as_array().is_some_and(|owners| owners.len() == 1)
+        })
     })
     .await;
     api.send("DELETE", &format!("{POOLS}/b"), json!({})).await;

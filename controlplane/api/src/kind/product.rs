@@ -225,7 +225,11 @@ fn quota() -> Kind {
             Column::name(),
             Column::text("Cohort", "Quotas that lend each other.", ".spec.cohort"),
             Column::text("Hold", "Whether grants are stopped.", ".spec.hold"),
-            Column::text("Enforced", "Whether what it asks is in force.", r#".status.conditions[?(@.type=="Enforced")].status"#),
+            Column::text(
+                "Enforced",
+                "Whether what it asks is in force.",
+                r#".status.conditions[?(@.type=="Enforced")].status"#,
+            ),
             Column::text("Remaining", "What is left of the budget.", ".status.remaining"),
             Column::text("Weight", "Share of what is lent.", ".spec.weight").integer().wide(),
             Column::text("Per-User", "Most GPUs one user may hold.", ".spec.perUser").integer().wide(),

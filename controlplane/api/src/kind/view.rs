@@ -91,7 +91,10 @@ fn definition() -> Kind {
         ],
         schema: object_schema(
             "A kind of the server, for tools that look for kinds here. It cannot be changed.",
-            vec![("spec", any("Names, scope, versions and schemas."), true), ("status", any("It is established."), false)],
+            vec![
+                ("spec", any("Names, scope, versions and schemas."), true),
+                ("status", any("It is established."), false),
+            ],
         ),
         rule: validate::none,
     }

@@ -50,7 +50,8 @@ fn scale(kind: &Kind) -> Value {
     let schema = reference(SCALE);
     for method in ["get", "put", "patch"] {
         path[method]["responses"]["200"] = answer(SCALE);
-        path[method]["x-kubernetes-group-version-kind"] = json!({"group": "autoscaling", "version": "v1", "kind": "Scale"});
+        path[method]["x-kubernetes-group-version-kind"] =
+            json!({"group": "autoscaling", "version": "v1", "kind": "Scale"});
     }
     path["put"]["requestBody"]["content"]["application/json"]["schema"] = schema;
     path["parameters"] = parameters(kind, true);

@@ -181,7 +181,10 @@ fn wrong_objects() -> Vec<(&'static str, Value)> {
         ("deviceleases", json!({"spec": {"gpuMemory": "8Gi"}})),
         ("deviceleases", json!({"spec": {"priority": 1001}})),
         ("machinepools", json!({"spec": {"replicas": {"min": 3, "max": 2}, "warm": 4}})),
-        ("machinepools", json!({"spec": {"template": {"metadata": {"labels": {"a b": "c"}, "annotations": {"": "x"}}}}})),
+        (
+            "machinepools",
+            json!({"spec": {"template": {"metadata": {"labels": {"a b": "c"}, "annotations": {"": "x"}}}}}),
+        ),
         ("gpuquotas", json!({"spec": {"budget": {"window": "Month"}}})),
         ("gpuquotas", json!({"spec": {"budget": {"window": "Year", "amount": "1", "gpuHours": "1"}}})),
         ("gpuquotas", json!({"spec": {"budget": {"window": "Month", "amount": "1", "gpuHours": "1"}}})),

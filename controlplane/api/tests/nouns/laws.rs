@@ -254,7 +254,9 @@ fn each_schema_is_structural_and_each_pattern_and_default_is_good() {
 #[test]
 fn columns_and_selectable_fields_name_fields_that_exist() {
     fn exists(schema: &Value, at: &str) -> bool {
-        let plain = ["[0]", r#"[?(@.type=="Ready")]"#, r#"[?(@.type=="Enforced")]"#].iter().fold(at.to_owned(), |at, part| at.replace(part, ""));
+        let plain = ["[0]", r#"[?(@.type=="Ready")]"#, r#"[?(@.type=="Enforced")]"#]
+            .iter()
+            .fold(at.to_owned(), |at, part| at.replace(part, ""));
         let mut schema = schema;
         for step in plain.trim_start_matches('.').split('.') {
             schema = schema["properties"]

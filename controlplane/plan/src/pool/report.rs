@@ -24,11 +24,8 @@ pub(super) fn status(desired: &Desired, observed: &Observation, now: Time) -> Ma
 }
 
 fn facts(desired: &Desired, observed: &Observation, live: &[&Member]) -> [Fact; 3] {
-    let failed: Vec<&str> = live
-        .iter()
-        .filter(|member| member.standing == Standing::Failed)
-        .map(|member| member.name.as_str())
-        .collect();
+    let failed: Vec<&str> =
+        live.iter().filter(|member| member.standing == Standing::Failed).map(|member| member.name.as_str()).collect();
     let stands = live.iter().filter(|member| member.standing >= Standing::Resting).count();
     let under_way = under_way(desired, observed, live);
     let ready = match stands >= desired.min as usize {

@@ -204,17 +204,23 @@ fn member() -> impl Strategy<Value = Member> {
         Standing::Resting,
         Standing::Ready,
     ]);
-    let leased =
-        prop::sample::select(vec![Observed::Known(false), Observed::Known(false), Observed::Known(true), Observed::Unknown]);
+    let leased = prop::sample::select(vec![
+        Observed::Known(false),
+        Observed::Known(false),
+        Observed::Known(true),
+        Observed::Unknown,
+    ]);
     let template = prop::sample::select(vec!["a", "b"]);
-    (standing, leased, template, any::<bool>(), 0..100i64).prop_map(|(standing, leased, template, deleting, age)| Member {
-        name: String::new(),
-        uid: Uid(String::new()),
-        template: template.to_owned(),
-        deleting,
-        standing,
-        leased,
-        created_at: at(age),
+    (standing, leased, template, any::<bool>(), 0..100i64).prop_map(|(standing, leased, template, deleting, age)| {
+        Member {
+            name: String::new(),
+            uid: Uid(String::new()),
+            template: template.to_owned(),
+            deleting,
+            standing,
+            leased,
+            created_at: at(age),
+        }
     })
 }
 

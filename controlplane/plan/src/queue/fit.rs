@@ -20,7 +20,10 @@ pub(super) fn offered<'a>(
     machines: &[Machine],
     offers: &'a [Offer],
 ) -> Option<(&'a Offer, &'a Ask)> {
-    if lease.machine.is_some() || lease.pool.is_some() || machines.iter().any(|machine| machine.made_for.as_ref() == Some(&lease.lease)) {
+    if lease.machine.is_some()
+        || lease.pool.is_some()
+        || machines.iter().any(|machine| machine.made_for.as_ref() == Some(&lease.lease))
+    {
         return None;
     }
     let fits = |offer: &Offer, ask: &Ask| {
