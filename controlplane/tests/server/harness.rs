@@ -21,10 +21,13 @@ use tokio_util::sync::CancellationToken;
 use torch_remote::apiserver::readings::readings;
 use torch_remote::apiserver::{Parts, Server, VirtualKind};
 use torch_remote::auth::{Keys, Sealer};
+use torch_remote::provider::Providers;
+use torch_remote::provider::local::{Local, Settings};
 use torch_remote::reconcile::garbage;
 use torch_remote::store::event::Recorder;
 use torch_remote::store::log::Tail;
 use torch_remote::store::{List, Objects, namespace};
+use torch_remote_api::provider::ProviderType;
 use tower::ServiceExt;
 
 use crate::database;
@@ -89,7 +92,8 @@ impl Api {
         tokio::spawn(writer.run(stop.clone()));
         tokio::spawn(garbage::collect(objects.clone(), recorder, stop.clone()));
         let token = keys.api_token("admin", &["system:masters"], 3600).unwrap();
-        Self { router: Server::new(parts).with_providers(providers).router(), objects, token, keys, folder, stop }
+        let router = Server::new(parts).with_providers(providers(folder.path())).router();
+        Self { router, objects, token, keys, folder, stop }
     }
 
     /// Sends a request as the administrator.
@@ -176,6 +180,19 @@ impl Api {
         std::fs::write(&path, config.to_string()).unwrap();
         path
     }
+}
+
+/// Providers that nobody asks for anything: they only say what they would make machines from.
+fn providers(folder: &std::path::Path) -> Providers {
+    let settings = Settings {
+        agent: "/nowhere".into(),
+        data_dir: folder.to_owned(),
+        short_dir: folder.to_owned(),
+        environment: Vec::new(),
+        threads: 0,
+        public_address: None,
+    };
+    Providers::default().with(ProviderType::Local, Arc::new(Local::new(settings)))
 }
 
 impl Drop for Api {

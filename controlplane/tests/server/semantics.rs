@@ -185,7 +185,7 @@ async fn answers_warn_of_the_instance_a_change_replaces_and_the_leases_it_waits_
     };
     let uri = format!("{MACHINES}/m1");
     patch(format!("{uri}/status"), status(json!(["default/l1", "team/l2"]))).await;
-    let change = json!({"spec": {"env": [{"name": "A", "value": "1"}]}});
+    let change = json!({"spec": {"cpu": "2"}});
     let held =
         r#"299 - "instance i-7 is replaced by one of the new spec when it is free of leases default/l1, team/l2""#;
     assert_eq!(patch(format!("{uri}?dryRun=All"), change.clone()).await, [held]);
