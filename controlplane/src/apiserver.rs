@@ -122,7 +122,7 @@ impl Server {
     }
 
     fn advisor(&self) -> Advisor<'_> {
-        Advisor { cache: self.cache(), providers: &self.0.providers }
+        Advisor { cache: self.cache(), objects: self.objects(), providers: &self.0.providers }
     }
 
     /// All routes, with what stands before them.

@@ -11,7 +11,7 @@ use torch_remote_api::provider::{Price, Provider as ProviderObject};
 
 use crate::provider::{Providers, launch_hash};
 use crate::store::watch_cache::WatchCache;
-use crate::store::{Key, Resource};
+use crate::store::{Key, Objects, Resource};
 
 /// Names told in one warning; of more the number is.
 const NAMES: usize = 3;
@@ -19,20 +19,28 @@ const NAMES: usize = 3;
 /// What is known for advice.
 #[derive(Debug)]
 pub struct Advisor<'a> {
-    /// The Providers' objects.
+    /// The Providers' objects; what this replica has not heard of yet is read.
     pub cache: &'a WatchCache,
+    /// The store.
+    pub objects: &'a Objects,
     /// What makes their machines.
     pub providers: &'a Providers,
 }
 
 impl Advisor<'_> {
     /// What to say of an object that was written over `old`, or made.
-    pub fn advise(&self, kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<String> {
+    pub async fn advise(&self, kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<String> {
         match Resource::find(kind.group, kind.plural) {
             // What changes nothing needs no words.
             _ if old.is_some_and(|old| old["spec"] == new["spec"]) => vec![],
-            Some(Resource::MACHINES) => parse(new).map(|machine| self.machine(&machine, old)).unwrap_or_default(),
-            Some(Resource::POOLS) => parse(new).map(|pool| self.pool(&pool, old)).unwrap_or_default(),
+            Some(Resource::MACHINES) => match parse(new) {
+                Some(machine) => self.machine(&machine, old).await,
+                None => vec![],
+            },
+            Some(Resource::POOLS) => match parse(new) {
+                Some(pool) => self.pool(&pool, old).await,
+                None => vec![],
+            },
             Some(Resource::QUOTAS) => {
                 vec![
                     "quotas are not enforced yet: leases and machines are granted without regard to this one"
@@ -44,40 +52,42 @@ impl Advisor<'_> {
         }
     }
 
-    fn machine(&self, machine: &RemoteMachine, old: Option<&Value>) -> Vec<String> {
+    async fn machine(&self, machine: &RemoteMachine, old: Option<&Value>) -> Vec<String> {
         let old: Option<RemoteMachine> = old.and_then(parse);
-        let provider = self.provider(&machine.spec.provider);
+        let provider = self.provider(&machine.spec.provider).await;
         let mut words = not_in_force("spec", &machine.spec);
         let before = old.as_ref().map(|old| (&old.spec.provider, old.spec.gpu));
         if !machine.spec.suspend && before != Some((&machine.spec.provider, machine.spec.gpu)) {
             words.extend(cost(&machine.spec, provider.as_ref(), 1));
         }
         if let Some(old) = old {
-            words.extend(self.replaced(machine, &old));
+            words.extend(self.replaced(machine, &old).await);
         }
         words
     }
 
     /// What becomes of the instance there is, as the machine's planner decides it.
-    fn replaced(&self, new: &RemoteMachine, old: &RemoteMachine) -> Option<String> {
+    async fn replaced(&self, new: &RemoteMachine, old: &RemoteMachine) -> Option<String> {
         let instance = old.status.provider_id.as_deref()?;
         let held = named(&old.status.kept_alive_by);
         if new.spec.suspend && !old.spec.suspend {
             let lost = held.map(|held| format!(", and with it what is on it of {held}"));
             return Some(format!("instance {instance} ends now{}", lost.unwrap_or_default()));
         }
-        let hash = |spec: &RemoteMachineSpec| {
-            let provider = self.provider(&spec.provider);
-            let maker = provider.and_then(|provider| self.providers.get(provider.spec.provider_type));
-            launch_hash(spec, maker.as_deref())
-        };
-        (hash(&new.spec) != hash(&old.spec)).then(|| match held {
+        let (now, then) = (self.hash(&new.spec).await, self.hash(&old.spec).await);
+        (now != then).then(|| match held {
             Some(held) => format!("instance {instance} is replaced by one of the new spec when it is free of {held}"),
             None => format!("instance {instance} is replaced by one of the new spec now: no lease holds it"),
         })
     }
 
-    fn pool(&self, pool: &MachinePool, old: Option<&Value>) -> Vec<String> {
+    async fn hash(&self, spec: &RemoteMachineSpec) -> String {
+        let provider = self.provider(&spec.provider).await;
+        let maker = provider.and_then(|provider| self.providers.get(provider.spec.provider_type));
+        launch_hash(spec, maker.as_deref())
+    }
+
+    async fn pool(&self, pool: &MachinePool, old: Option<&Value>) -> Vec<String> {
         let old: Option<MachinePool> = old.and_then(parse);
         let spec = &pool.spec.template.spec;
         let mut words = not_in_force("spec.template.spec", spec);
@@ -91,7 +101,7 @@ impl Advisor<'_> {
             (pool.spec.replicas.min, pool.spec.template.spec.provider.clone(), pool.spec.template.spec.gpu)
         };
         if pool.spec.replicas.min > 0 && !spec.suspend && old.as_ref().map(size) != Some(size(pool)) {
-            words.extend(cost(spec, self.provider(&spec.provider).as_ref(), pool.spec.replicas.min));
+            words.extend(cost(spec, self.provider(&spec.provider).await.as_ref(), pool.spec.replicas.min));
         }
         if let Some(old) = old.filter(|old| old.spec.template != pool.spec.template) {
             let (all, leased) = (old.status.replicas.unwrap_or(0), old.status.leased.unwrap_or(0));
@@ -105,9 +115,13 @@ impl Advisor<'_> {
         words
     }
 
-    fn provider(&self, name: &str) -> Option<ProviderObject> {
-        let object = self.cache.get(&Key::cluster(Resource::PROVIDERS, name))?;
-        parse(&object)
+    /// A database that does not answer now has nothing to say of it: the write was done.
+    async fn provider(&self, name: &str) -> Option<ProviderObject> {
+        let key = Key::cluster(Resource::PROVIDERS, name);
+        match self.cache.get(&key) {
+            Some(known) => parse(&known),
+            None => self.objects.get(&key).await.ok().flatten().and_then(|object| parse(&object.body)),
+        }
     }
 }
 

@@ -154,7 +154,7 @@ impl Call {
                 Err(error) => return Err(Failure::store(self.kind, &name, error)),
             }
         };
-        warnings.extend(self.server.advisor().advise(self.kind, &object.body, None));
+        warnings.extend(self.server.advisor().advise(self.kind, &object.body, None).await);
         Ok(answer(StatusCode::CREATED, &view.object(&object.body, true), &warnings))
     }
 
@@ -176,7 +176,7 @@ impl Call {
         let old = self.lock(&mut write).await?;
         let object = self.replace(&mut write, &old, body).await?;
         let object = self.finish(write, object, dry_run).await?;
-        warnings.extend(self.server.advisor().advise(self.kind, &object.body, Some(&old.body)));
+        warnings.extend(self.server.advisor().advise(self.kind, &object.body, Some(&old.body)).await);
         Ok(answer(StatusCode::OK, &view.object(&object.body, true), &warnings))
     }
 
@@ -201,7 +201,7 @@ impl Call {
         let Admitted { body, mut warnings } = self.admit(Document { value: patched, duplicates })?;
         let object = self.replace(&mut write, &old, body).await?;
         let object = self.finish(write, object, dry_run).await?;
-        warnings.extend(self.server.advisor().advise(self.kind, &object.body, Some(&old.body)));
+        warnings.extend(self.server.advisor().advise(self.kind, &object.body, Some(&old.body)).await);
         Ok(answer(StatusCode::OK, &view.object(&object.body, true), &warnings))
     }
 
