@@ -18,6 +18,7 @@ pub mod object;
 pub mod owner;
 pub mod pool;
 pub mod sealed;
+mod secret;
 pub mod signing_key;
 pub mod slot;
 pub mod tensor;

@@ -16,7 +16,7 @@ use super::parameters::{self, Asked, ListOptions, Parameters};
 use super::patch::Patch;
 use super::render::{View, answer};
 use super::selection::Selection;
-use super::{Server, body, lease, scale, watch};
+use super::{Server, body, lease, scale, service_account, watch};
 use crate::auth::Caller;
 use crate::document::Document;
 use crate::store::{Deletion, Error, Key, List, Object, Preconditions, Propagation, Query, Resource, Version, Write};
@@ -73,6 +73,9 @@ impl Call {
             ("DELETE", "") => self.delete(&body::read(body).await?).await,
             ("GET" | "PUT" | "PATCH", "scale") => scale::scale(&self, body).await,
             ("POST", "renew") => lease::renew(&self, &body::read(body).await?).await,
+            ("POST", "token") if self.resource == Resource::SERVICE_ACCOUNTS => {
+                service_account::token(&self, &body::read(body).await?).await
+            }
             ("POST", "token") => lease::token(&self, &body::read(body).await?).await,
             _ => Err(Status::method_not_allowed_here().into()),
         }

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use torch_remote::apiserver::readings::readings;
-use torch_remote::apiserver::{Parts, Server, VirtualKind};
+use torch_remote::apiserver::{Authentication, Parts, Server, VirtualKind};
 use torch_remote::auth::{Keys, Sealer};
 use torch_remote::provider::Providers;
 use torch_remote::provider::local::{Local, Settings};
@@ -63,13 +63,18 @@ impl VirtualKind for Nothing {
 }
 
 impl Api {
-    /// Starts one.
+    /// Starts one, for tokens of its own keys.
     pub async fn start() -> Self {
+        Self::start_with(Authentication::default()).await
+    }
+
+    /// Starts one.
+    pub async fn start_with(authentication: Authentication) -> Self {
         let pool = database::fresh().await;
         let folder = tempfile::tempdir().unwrap();
         let sealer = Sealer::open_or_make(&folder.path().join("key")).unwrap();
-        let keys = Keys::load(pool.clone(), sealer, "https://control.test").await.unwrap();
-        let objects = Objects::new(pool);
+        let keys = Keys::load(pool.clone(), sealer.clone(), "https://control.test").await.unwrap();
+        let objects = Objects::new(pool).sealed_by(sealer);
         let tail = Tail::start(objects.clone()).await.unwrap();
         let stop = CancellationToken::new();
         let nothing: Arc<dyn VirtualKind> = Arc::new(Nothing(objects.clone()));
@@ -92,8 +97,8 @@ impl Api {
         tokio::spawn(writer.run(stop.clone()));
         tokio::spawn(garbage::collect(objects.clone(), recorder, stop.clone()));
         let token = keys.api_token("admin", &["system:masters"], 3600).unwrap();
-        let router = Server::new(parts).with_providers(providers(folder.path())).router();
-        Self { router, objects, token, keys, folder, stop }
+        let server = Server::with_authentication(parts, authentication).with_providers(providers(folder.path()));
+        Self { router: server.router(), objects, token, keys, folder, stop }
     }
 
     /// Sends a request as the administrator.
@@ -222,6 +227,11 @@ pub struct Events {
 }
 
 impl Events {
+    /// The events of an answer.
+    pub fn of(response: Response<Body>) -> Self {
+        Self { body: response.into_body(), line: Vec::new() }
+    }
+
     /// The next event; `None` when the watch has ended. Waits 30 s at most.
     pub async fn next(&mut self) -> Option<Value> {
         loop {
