@@ -19,6 +19,8 @@ mod harness;
 mod issuer;
 #[path = "server/kinds.rs"]
 mod kinds;
+#[path = "server/kube_rs.rs"]
+mod kube_rs;
 #[path = "server/kubectl.rs"]
 mod kubectl;
 #[path = "server/login.rs"]
