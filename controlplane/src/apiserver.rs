@@ -5,6 +5,7 @@
 //! call a provider; a watcher costs no statement while it waits.
 
 pub mod admission;
+pub mod apply;
 pub mod body;
 pub mod discovery;
 pub mod failure;

@@ -171,6 +171,20 @@ impl Write {
         self.put(key, object)
     }
 
+    /// Says who owns the fields of an object that this transaction touched.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn own(&mut self, key: &Key, managed_fields: Option<Value>) -> Result<Object, Error> {
+        let touched = self.touched.get_mut(key).ok_or_else(|| Error::NotFound { key: key.clone() })?;
+        let metadata = metadata(&mut touched.now);
+        match managed_fields {
+            Some(owners) => metadata.insert("managedFields".into(), owners),
+            None => metadata.remove("managedFields"),
+        };
+        Ok(Object { body: touched.now.clone() })
+    }
+
     /// Adds a finalizer, unless it is there.
     ///
     /// # Errors
@@ -317,7 +331,6 @@ fn metadata(body: &mut Value) -> &mut Map<String, Value> {
 fn keep_server_owned(old: &Value, new: &mut Value) {
     let old = old["metadata"].as_object().cloned().unwrap_or_default();
     let new = metadata(new);
-    new.remove("managedFields");
     let kept = [
         "name",
         "namespace",
@@ -327,6 +340,8 @@ fn keep_server_owned(old: &Value, new: &mut Value) {
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
         "resourceVersion",
+        // Written by `own` alone.
+        "managedFields",
     ];
     for field in kept {
         match old.get(field) {
