@@ -3,6 +3,8 @@
 
 #[path = "server/any_input.rs"]
 mod any_input;
+#[path = "server/apply.rs"]
+mod apply;
 #[path = "server/auth.rs"]
 mod auth;
 #[path = "server/client.rs"]
@@ -13,6 +15,8 @@ mod database;
 mod harness;
 #[path = "server/kubectl.rs"]
 mod kubectl;
+#[path = "server/kubectl_apply.rs"]
+mod kubectl_apply;
 #[path = "server/namespaces.rs"]
 mod namespaces;
 #[path = "server/objects.rs"]

@@ -77,7 +77,8 @@ impl Writer<'_> {
     fn configured(&self, config: &Value) -> Value {
         let fields = config.as_object().cloned().unwrap_or_default();
         let kept: Map<String, Value> = match self.subresource {
-            "status" => fields.into_iter().filter(|(name, _)| name == "status").collect(),
+            // Metadata says which object and version is meant.
+            "status" => fields.into_iter().filter(|(name, _)| ["metadata", "status"].contains(&name.as_str())).collect(),
             _ if self.kind.has_status => fields.into_iter().filter(|(name, _)| name != "status").collect(),
             _ => fields,
         };
