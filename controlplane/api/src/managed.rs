@@ -157,7 +157,9 @@ impl Owners {
     /// Writes `managedFields`; `None`: nobody owns anything.
     pub fn encode(&self) -> Option<Value> {
         let mut sorted: Vec<&Owner> = self.0.iter().collect();
-        sorted.sort_by_key(|owner| (owner.operation, owner.seconds(), &owner.name, &owner.api_version, &owner.subresource));
+        sorted.sort_by_key(|owner| {
+            (owner.operation, owner.seconds(), &owner.name, &owner.api_version, &owner.subresource)
+        });
         (!sorted.is_empty()).then(|| sorted.into_iter().map(Owner::encode).collect())
     }
 

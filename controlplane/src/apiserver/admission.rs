@@ -17,14 +17,8 @@ use crate::store::{Resource, namespace};
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// Fields of metadata that a configuration may repeat and does not set.
-const SERVER_OWNED: [&str; 6] = [
-    "managedFields",
-    "selfLink",
-    "creationTimestamp",
-    "generation",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-];
+const SERVER_OWNED: [&str; 6] =
+    ["managedFields", "selfLink", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"];
 
 /// Namespaces every installation needs.
 const KEPT_NAMESPACES: [&str; 2] = ["default", "kube-system"];
@@ -70,7 +64,18 @@ pub fn admit(
         FieldValidation::Strict | FieldValidation::Ignore => Vec::new(),
     };
     kind.default(&mut body);
+    drop_empty(&mut body);
     Ok(Admitted { body, given, warnings })
+}
+
+/// Lists and maps of metadata that are empty are as good as absent: a client that sends them changes nothing.
+pub fn drop_empty(body: &mut Value) {
+    let Some(metadata) = body["metadata"].as_object_mut() else { return };
+    metadata.retain(|_, value| match value {
+        Value::Object(map) => !map.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
+    });
 }
 
 /// Takes a document as the configuration that an apply lays over an object of this kind: without defaults, so that only what it says is owned.
@@ -115,6 +120,7 @@ pub fn configuration(
         FieldValidation::Strict | FieldValidation::Ignore => {}
     }
     drop_nulls(&mut body);
+    drop_empty(&mut body);
     Ok(Admitted { body, given: Given::Nothing, warnings })
 }
 
@@ -134,9 +140,7 @@ fn not_declared(kind: &Kind, place: &str, unknown: &[String]) -> Failure {
 
 /// The name in the object is not that in the URL.
 pub fn other_name(given: &str, name: &str) -> Failure {
-    Failure::bad_request(format!(
-        "the name of the object ({given}) does not match the name on the URL ({name})"
-    ))
+    Failure::bad_request(format!("the name of the object ({given}) does not match the name on the URL ({name})"))
 }
 
 /// A field set to null is one that the configuration does not speak of.

@@ -10,10 +10,10 @@ use torch_remote_api::managed::{Applied, Conflict, Owners};
 use torch_remote_api::status::Status;
 
 use super::admission::{self, Admitted};
+use super::body;
 use super::failure::Failure;
 use super::objects::Call;
 use super::render::{View, answer};
-use super::body;
 use crate::store::{Error, Object, Write};
 use crate::telemetry;
 
@@ -72,8 +72,9 @@ impl Call {
         let applied = writer.apply(Owners::of(&live.body), &live.body, &with.body, with.force);
         let Applied { mut object, owners } = applied.map_err(conflicting)?;
         self.kind.default(&mut object);
+        admission::drop_empty(&mut object);
         self.replace(write, live, object).await?;
-        write.own(&self.key(), owners.encode()).map_err(|error| self.refused(error))
+        write.attribute(&self.key(), owners.encode()).map_err(|error| self.refused(error))
     }
 
     /// `None`: another made it first.
@@ -97,7 +98,7 @@ impl Call {
         admission::complete(self.kind, &self.caller, telemetry::traceparent().as_deref(), &mut object)?;
         admission::judge(self.kind, &object, None)?;
         match write.create(self.resource, object).await {
-            Ok(_) => write.own(&self.key(), owners.encode()).map(Some).map_err(|error| self.refused(error)),
+            Ok(_) => write.attribute(&self.key(), owners.encode()).map(Some).map_err(|error| self.refused(error)),
             Err(Error::AlreadyExists { deleting: false, .. }) => Ok(None),
             Err(error) => Err(self.refused(error)),
         }
@@ -105,7 +106,6 @@ impl Call {
 }
 
 fn conflicting(conflicts: Vec<Conflict>) -> Failure {
-    let named: Vec<(String, String)> =
-        conflicts.into_iter().map(|conflict| (conflict.owner, conflict.field)).collect();
+    let named: Vec<(String, String)> = conflicts.into_iter().map(|conflict| (conflict.owner, conflict.field)).collect();
     Status::apply_conflict(&named).into()
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::{HeaderMap, Method, StatusCode};
 use chrono::Utc;
+use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use torch_remote_api::Kind;
 use torch_remote_api::field::FieldError;
@@ -141,7 +141,7 @@ impl Call {
         let refused = |error| Failure::store(self.kind, &name, error);
         let mut write = self.server.objects().begin().await.map_err(refused)?;
         let object = write.create(self.resource, body).await.map_err(refused)?;
-        let object = write.own(&object.key(self.resource), owners.encode()).map_err(refused)?;
+        let object = write.attribute(&object.key(self.resource), owners.encode()).map_err(refused)?;
         let object = self.finish(write, object, dry_run).await?;
         Ok(answer(StatusCode::CREATED, &view.object(&object.body, true), &warnings))
     }
@@ -284,7 +284,7 @@ impl Call {
             _ => Owners::of(&old.body),
         };
         let owners = if owners.is_empty() { owners } else { writer.update(owners, &old.body, &new.body) };
-        write.own(&self.key(), owners.encode()).map_err(|error| self.refused(error))
+        write.attribute(&self.key(), owners.encode()).map_err(|error| self.refused(error))
     }
 
     /// Puts the new object, or its status alone, in the place of the old one.

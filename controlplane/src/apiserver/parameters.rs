@@ -2,9 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
 use http::HeaderMap;
 use http::header::USER_AGENT;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use torch_remote_api::field::{Cause, FieldError};
 

@@ -175,7 +175,7 @@ impl Write {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub fn own(&mut self, key: &Key, managed_fields: Option<Value>) -> Result<Object, Error> {
+    pub fn attribute(&mut self, key: &Key, managed_fields: Option<Value>) -> Result<Object, Error> {
         let touched = self.touched.get_mut(key).ok_or_else(|| Error::NotFound { key: key.clone() })?;
         let metadata = metadata(&mut touched.now);
         match managed_fields {
@@ -340,7 +340,7 @@ fn keep_server_owned(old: &Value, new: &mut Value) {
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
         "resourceVersion",
-        // Written by `own` alone.
+        // Written by `attribute` alone.
         "managedFields",
     ];
     for field in kept {

@@ -56,7 +56,8 @@ async fn an_apply_makes_an_object_and_again_changes_nothing() {
     let spec = json!({"f:gpu": {"f:count": {}, "f:type": {}}, "f:provider": {}});
     assert_eq!(entry["fieldsV1"], json!({"f:spec": spec}), "neither defaults nor the server's finalizer are owned");
     assert_eq!(object["metadata"]["finalizers"], json!(["torchremote.dev/machine"]));
-    let mut events = api.watch(&format!("{MACHINES}?watch=1&resourceVersion={}", version(&object)), "application/json").await;
+    let mut events =
+        api.watch(&format!("{MACHINES}?watch=1&resourceVersion={}", version(&object)), "application/json").await;
     for _ in 0..3 {
         let (code, again) = apply(&api, M1, "flux", "", &machine("m1")).await;
         assert_eq!(code, StatusCode::OK);
@@ -106,7 +107,8 @@ async fn what_is_no_longer_applied_goes_and_what_the_server_added_stays() {
     config["metadata"]["finalizers"] = json!(["example.com/mine"]);
     config["spec"]["env"] = json!([{"name": "A", "value": "1"}]);
     applied(&api, "ann", &config).await;
-    let mut other = json!({"apiVersion": "torchremote.dev/v1alpha1", "kind": "RemoteMachine", "metadata": {"labels": {"b": "2"}}});
+    let mut other =
+        json!({"apiVersion": "torchremote.dev/v1alpha1", "kind": "RemoteMachine", "metadata": {"labels": {"b": "2"}}});
     other["spec"] = json!({"env": [{"name": "B", "value": "2"}]});
     let both = applied(&api, "bob", &other).await;
     assert_eq!(both["metadata"]["finalizers"], json!(["example.com/mine", "torchremote.dev/machine"]));
@@ -133,7 +135,8 @@ async fn other_writes_take_what_they_change() {
     let (code, object) = api.send("PUT", &format!("{M1}?fieldManager=put"), whole).await;
     assert_eq!(code, StatusCode::OK, "{object}");
     assert_eq!(owners(&object).len(), 3, "to leave the owners out is to keep them");
-    let (_, object) = api.send("PATCH", &format!("{M1}/status?fieldManager=s"), json!({"status": {"phase": "Ready"}})).await;
+    let (_, object) =
+        api.send("PATCH", &format!("{M1}/status?fieldManager=s"), json!({"status": {"phase": "Ready"}})).await;
     assert!(owners(&object).contains(&("s", "Update", "status")), "{object}");
     let (_, status) = apply(&api, M1, "ann", "", &with("/spec/timeout", json!("9h"))).await;
     let says = r#"Apply failed with 1 conflict: conflict with "put" using torchremote.dev/v1alpha1: .spec.timeout"#;
@@ -171,10 +174,14 @@ async fn owners_can_be_reset_and_replaced() {
 async fn a_write_that_changes_nothing_is_no_write() {
     let api = Api::start().await;
     let object = created(&api, MACHINES, machine("m1")).await;
-    let mut events = api.watch(&format!("{MACHINES}?watch=1&resourceVersion={}", version(&object)), "application/json").await;
+    let mut events =
+        api.watch(&format!("{MACHINES}?watch=1&resourceVersion={}", version(&object)), "application/json").await;
     let json = [("content-type", "application/json-patch+json")];
     let replace = r#"[{"op":"replace","path":"/spec/provider","value":"local"}]"#;
     let (_, _, after) = api.ask("PATCH", &format!("{M1}?fieldManager=other"), &json, replace).await;
+    assert_eq!(after, object);
+    let (_, after) =
+        api.send("PATCH", M1, json!({"metadata": {"annotations": {}, "labels": {}, "ownerReferences": []}})).await;
     assert_eq!(after, object);
     let (_, after) = api.send("PATCH", M1, json!({"spec": {"provider": "local", "gpu": {"count": 1.0}}})).await;
     assert_eq!(after, object);
@@ -221,21 +228,58 @@ async fn what_cannot_be_applied_is_refused_with_kubernetes_words() {
     typed["spec"]["colour"] = json!("red");
     let strict = r#"failed to create typed patch object (default/m1; torchremote.dev/v1alpha1, Kind=RemoteMachine): .spec.colour: field not declared in schema"#;
     let uid = "uid mismatch: the provided object specified uid u, and no existing object was found";
-    let required = r#"PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch"#;
+    let required =
+        r#"PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch"#;
     let long = format!("?fieldManager={}", "x".repeat(129));
     let rows = [
         ("", machine("m1"), 422, "Invalid", required),
         (long.as_str(), machine("m1"), 422, "Invalid", "fieldManager: Too long: may not be more than 128 bytes"),
         ("?fieldManager=a%07", machine("m1"), 422, "Invalid", "invalid character U+0007 (at position 1)"),
-        ("?fieldManager=a", with("/metadata/managedFields", json!([])), 400, "BadRequest", "metadata.managedFields must be nil"),
+        (
+            "?fieldManager=a",
+            with("/metadata/managedFields", json!([])),
+            400,
+            "BadRequest",
+            "metadata.managedFields must be nil",
+        ),
         ("?fieldManager=a", with("/metadata/uid", json!("u")), 409, "Conflict", uid),
-        ("?fieldManager=a", with("/metadata/resourceVersion", json!("5")), 400, "BadRequest", "resourceVersion should not be set"),
-        ("?fieldManager=a", with("/metadata/generateName", json!("m-")), 422, "Invalid", "metadata.generateName: Forbidden"),
-        ("?fieldManager=a", machine("m2"), 400, "BadRequest", "the name of the object (m2) does not match the name on the URL (m1)"),
-        ("?fieldManager=a", with("/kind", json!("Pod")), 400, "BadRequest", "the kind in the data (Pod) does not match"),
+        (
+            "?fieldManager=a",
+            with("/metadata/resourceVersion", json!("5")),
+            400,
+            "BadRequest",
+            "resourceVersion should not be set",
+        ),
+        (
+            "?fieldManager=a",
+            with("/metadata/generateName", json!("m-")),
+            422,
+            "Invalid",
+            "metadata.generateName: Forbidden",
+        ),
+        (
+            "?fieldManager=a",
+            machine("m2"),
+            400,
+            "BadRequest",
+            "the name of the object (m2) does not match the name on the URL (m1)",
+        ),
+        (
+            "?fieldManager=a",
+            with("/kind", json!("Pod")),
+            400,
+            "BadRequest",
+            "the kind in the data (Pod) does not match",
+        ),
         ("?fieldManager=a&fieldValidation=Strict", typed.clone(), 400, "BadRequest", strict),
         ("?fieldManager=a", with("/spec/gpu/type", json!("A1000")), 422, "Invalid", "spec.gpu.type: Unsupported value"),
-        ("?fieldManager=a", with("/spec/env", json!([{"name": "A"}, {"name": "A"}])), 422, "Invalid", "Duplicate value"),
+        (
+            "?fieldManager=a",
+            with("/spec/env", json!([{"name": "A"}, {"name": "A"}])),
+            422,
+            "Invalid",
+            "Duplicate value",
+        ),
         ("/status?fieldManager=a", machine("m1"), 404, "NotFound", r#"remotemachines.torchremote.dev "m1" not found"#),
         ("?fieldManager=a", json!([]), 400, "BadRequest", "the body must be an object"),
         ("?fieldManager=a", json!("a: ["), 400, "BadRequest", "the body must be an object"),
@@ -247,7 +291,10 @@ async fn what_cannot_be_applied_is_refused_with_kubernetes_words() {
     }
     assert_eq!(api.get(M1).await.0, StatusCode::NOT_FOUND, "nothing half-done");
     let (code, headers, object) = api.ask("PATCH", &format!("{M1}?fieldManager=a"), &APPLY, typed.to_string()).await;
-    assert_eq!((code, &headers["warning"]), (StatusCode::CREATED, &r#"299 - "unknown field \"spec.colour\"""#.parse().unwrap()));
+    assert_eq!(
+        (code, &headers["warning"]),
+        (StatusCode::CREATED, &r#"299 - "unknown field \"spec.colour\"""#.parse().unwrap())
+    );
     assert_eq!(object["spec"]["colour"], Value::Null);
     for (pointer, value, words) in [
         ("/metadata/resourceVersion", json!("1"), "the object has been modified"),
@@ -257,9 +304,11 @@ async fn what_cannot_be_applied_is_refused_with_kubernetes_words() {
         assert!(code == StatusCode::CONFLICT && status["message"].as_str().unwrap().contains(words), "{status}");
     }
     let (code, status) = api.send("PATCH", &format!("{M1}?force=true"), json!({})).await;
-    let forbidden = r#"PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch"#;
+    let forbidden =
+        r#"PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch"#;
     assert_eq!((code, &status["message"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(forbidden)));
-    let (code, status) = api.send("PATCH", &format!("{M1}?fieldValidation=Strict"), json!({"spec": {"colour": 1}})).await;
+    let (code, status) =
+        api.send("PATCH", &format!("{M1}?fieldValidation=Strict"), json!({"spec": {"colour": 1}})).await;
     let strict = r#" "" is invalid: patch: Invalid value: "{\"spec\":{\"colour\":1}}": strict decoding error: unknown field "spec.colour""#;
     assert_eq!((code, &status["message"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(strict)));
     let many = json!(vec![json!({"op": "test", "path": "/kind", "value": "x"}); 10_001]);
@@ -274,7 +323,10 @@ async fn a_status_is_applied_through_its_own_path() {
     let mut config = with("/spec/provider", json!("other"));
     config["status"] = json!({"phase": "Ready"});
     let (code, object) = apply(&api, &format!("{M1}/status"), "controller", "", &config).await;
-    assert_eq!((code, &object["status"]["phase"], &object["spec"]["provider"]), (StatusCode::OK, &json!("Ready"), &json!("local")));
+    assert_eq!(
+        (code, &object["status"]["phase"], &object["spec"]["provider"]),
+        (StatusCode::OK, &json!("Ready"), &json!("local"))
+    );
     assert_eq!(owners(&object), [("ann", "Apply", ""), ("controller", "Apply", "status")]);
     let (_, same) = apply(&api, &format!("{M1}/status"), "controller", "", &config).await;
     assert_eq!(same, object);

@@ -38,7 +38,10 @@ async fn an_apply_by_the_server_conflicts_and_can_be_forced() {
         let other = kubectl.file("other.yaml", &MANIFEST.replace("2h", "3h"));
         let as_other = ["apply", "--server-side", "--field-manager=other", "-f", &other];
         let refused = kubectl.refused(&as_other).await;
-        assert!(refused.contains(r#"Apply failed with 1 conflict: conflict with "kubectl": .spec.timeout"#), "{refused}");
+        assert!(
+            refused.contains(r#"Apply failed with 1 conflict: conflict with "kubectl": .spec.timeout"#),
+            "{refused}"
+        );
         assert!(refused.contains("--force-conflicts"), "kubectl's own advice: {refused}");
         let forced: Vec<&str> = as_other.iter().copied().chain(["--force-conflicts"]).collect();
         assert_eq!(kubectl.ok(&forced).await, format!("{BOX} serverside-applied\n"));
@@ -59,13 +62,18 @@ async fn an_object_applied_by_the_client_goes_over_to_the_server_and_back() {
         let file = kubectl.file("machine.yaml", MANIFEST);
         kubectl.ok(&["apply", "-f", &file]).await;
         assert_eq!(owners(kubectl).await, [owner("kubectl-client-side-apply", "Update")]);
-        let changed = kubectl.file("changed.yaml", &MANIFEST.replace("2h", "3h").replace("{team: vision}", "{team: speech}"));
-        assert_eq!(kubectl.ok(&["apply", "--server-side", "-f", &changed]).await, format!("{BOX} serverside-applied\n"));
+        let changed =
+            kubectl.file("changed.yaml", &MANIFEST.replace("2h", "3h").replace("{team: vision}", "{team: speech}"));
+        assert_eq!(
+            kubectl.ok(&["apply", "--server-side", "-f", &changed]).await,
+            format!("{BOX} serverside-applied\n")
+        );
         let after = owners(kubectl).await;
         assert!(!after.contains(&owner("kubectl-client-side-apply", "Update")), "{after:?}");
         assert_eq!(kubectl.ok(&["get", "machine", "box", "-o", WITH_TIMEOUT]).await, "3h");
         // What the file no longer says goes, though it was the client that had set it.
-        let without = kubectl.file("without.yaml", &MANIFEST.replace("  timeout: 2h\n", "").replace("  labels: {team: vision}\n", ""));
+        let without = kubectl
+            .file("without.yaml", &MANIFEST.replace("  timeout: 2h\n", "").replace("  labels: {team: vision}\n", ""));
         kubectl.ok(&["apply", "--server-side", "-f", &without]).await;
         assert_ne!(kubectl.ok(&["get", "machine", "box", "-o", WITH_TIMEOUT]).await, "3h");
         assert_eq!(kubectl.ok(&["get", "machine", "box", "-o", "jsonpath={.metadata.labels}"]).await, "");

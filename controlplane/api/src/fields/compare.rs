@@ -35,13 +35,7 @@ pub fn compare(schema: &Value, old: &Value, new: &Value) -> Comparison {
     found
 }
 
-fn walk(
-    schema: &Value,
-    old: Option<&Value>,
-    new: Option<&Value>,
-    path: &mut Vec<Element>,
-    found: &mut Comparison,
-) {
+fn walk(schema: &Value, old: Option<&Value>, new: Option<&Value>, path: &mut Vec<Element>, found: &mut Comparison) {
     let both: Vec<&Value> = old.into_iter().chain(new).collect();
     let shape = shape::of(schema, &both);
     // Whether a container is empty or not there is told apart as it is for a leaf.

@@ -3,21 +3,28 @@
 use serde_json::{Map, Value};
 
 use super::shape::{self, Shape};
-use super::{Element, FieldSet};
+use super::{Element, FieldSet, Node};
 
-/// The object without these fields and what is below them; what held nothing else goes too.
-pub fn remove(schema: &Value, object: &Value, fields: &FieldSet) -> Value {
-    without(schema, object, fields).unwrap_or_else(|| Value::Object(Map::new()))
+/// The object without these fields and what is below them; what held nothing else goes too, unless it is in `kept` itself.
+pub fn remove(schema: &Value, object: &Value, fields: &FieldSet, kept: &FieldSet) -> Value {
+    without(schema, object, fields, kept).unwrap_or_else(|| Value::Object(Map::new()))
 }
 
-fn without(schema: &Value, value: &Value, fields: &FieldSet) -> Option<Value> {
+fn without(schema: &Value, value: &Value, fields: &FieldSet, kept: &FieldSet) -> Option<Value> {
     if fields.is_empty() {
         return Some(value.clone());
     }
+    let nothing = Node::default();
     let keep = |element: &Element, child: &Value| match fields.0.get(element) {
         None => Some(child.clone()),
         Some(node) if node.member => None,
-        Some(node) => without(shape::below(schema, element), child, &node.below),
+        Some(node) => {
+            let kept = kept.0.get(element).unwrap_or(&nothing);
+            let left = without(shape::below(schema, element), child, &node.below, &kept.below);
+            left.or_else(|| {
+                kept.member.then(|| if child.is_array() { Value::Array(Vec::new()) } else { Value::Object(Map::new()) })
+            })
+        }
     };
     match (shape::of(schema, &[value]), value) {
         (Shape::Fields, Value::Object(map)) => {

@@ -69,7 +69,9 @@ fn sets_are_written_as_kubernetes_writes_them() {
     assert_eq!(set(json!({"k:{\"protocol\": \"TCP\", \"port\": 80}": {}})).encode(), two_keys, "keys are sorted");
     assert_eq!(set(json!({"f:a": {"x:later": {}}})).paths(), [".a"], "what later versions add is dropped");
     assert_eq!(set(json!({"f:a": {".": {}, "i:0": {}}})).paths(), [".a", ".a[0]"]);
-    for wrong in [json!([]), json!({"a": {}}), json!({"v:x": {}}), json!({"k:[]": {}}), json!({"i:x": {}}), json!({"f:a": 1})] {
+    for wrong in
+        [json!([]), json!({"a": {}}), json!({"v:x": {}}), json!({"k:[]": {}}), json!({"i:x": {}}), json!({"f:a": 1})]
+    {
         assert!(FieldSet::decode(&wrong).is_err(), "{wrong}");
     }
 }
@@ -93,7 +95,10 @@ fn states_differ_in_single_fields_and_in_what_came_and_went_whole() {
     let new = json!({"text": "y", "map": {"a": "1", "c": "3"}, "set": ["q"], "keyed": [{"name": "y"}, {"name": "x", "value": "2"}], "list": []});
     let found = compare(&schema(), &old, &new);
     assert_eq!(found.modified.paths(), [".text", r#".keyed[name="x"].value"#]);
-    assert_eq!(found.added.paths(), [".list", r#".keyed[name="y"]"#, r#".keyed[name="y"].name"#, ".map.c", r#".set[="q"]"#]);
+    assert_eq!(
+        found.added.paths(),
+        [".list", r#".keyed[name="y"]"#, r#".keyed[name="y"].name"#, ".map.c", r#".set[="q"]"#]
+    );
     assert_eq!(found.removed.paths(), [".struct", ".map.b", r#".set[="p"]"#, ".struct.a"]);
     assert!(compare(&schema(), &old, &old).is_empty());
 }
@@ -122,7 +127,7 @@ fn a_merge_keeps_what_the_configuration_does_not_speak_of() {
 #[test]
 fn what_is_removed_takes_empty_parents_with_it() {
     let value = json!({"text": "x", "struct": {"a": "1", "b": 2}, "map": {"a": "1"}, "set": ["p", "q"], "keyed": [{"name": "x", "value": "1"}]});
-    let left = |fields: Value| remove(&schema(), &value, &set(fields));
+    let left = |fields: Value| remove(&schema(), &value, &set(fields), &FieldSet::default());
     assert_eq!(left(json!({"f:struct": {"f:a": {}}}))["struct"], json!({"b": 2}));
     assert_eq!(left(json!({"f:struct": {}})).get("struct"), None);
     assert_eq!(left(json!({"f:map": {"f:a": {}}})).get("map"), None);
@@ -130,6 +135,8 @@ fn what_is_removed_takes_empty_parents_with_it() {
     assert_eq!(left(json!({"f:keyed": {"k:{\"name\":\"x\"}": {"f:value": {}}}}))["keyed"], json!([{"name": "x"}]));
     assert_eq!(left(json!({"f:keyed": {"k:{\"name\":\"x\"}": {}}})).get("keyed"), None);
     assert_eq!(left(json!({"f:none": {}})), value);
+    let kept = set(json!({"f:map": {}}));
+    assert_eq!(remove(&schema(), &value, &set(json!({"f:map": {"f:a": {}}})), &kept)["map"], json!({}));
 }
 
 fn any_set() -> impl Strategy<Value = FieldSet> {
@@ -153,14 +160,21 @@ fn any_object() -> impl Strategy<Value = Value> {
     let words = || prop::collection::btree_set(word(), 0..3);
     let map = prop::collection::btree_map(word(), word(), 0..3);
     let keyed = prop::collection::btree_map(word(), word(), 0..3);
-    (prop::option::of(word()), prop::option::of(map), prop::option::of(words()), prop::option::of(words()), prop::option::of(keyed)).prop_map(
-        |(text, map, list, set, keyed)| {
-            let keyed = keyed.map(|keyed| keyed.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect::<Vec<_>>());
+    (
+        prop::option::of(word()),
+        prop::option::of(map),
+        prop::option::of(words()),
+        prop::option::of(words()),
+        prop::option::of(keyed),
+    )
+        .prop_map(|(text, map, list, set, keyed)| {
+            let keyed = keyed.map(|keyed| {
+                keyed.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect::<Vec<_>>()
+            });
             let mut object = json!({"text": text, "map": map, "list": list, "set": set, "keyed": keyed});
             object.as_object_mut().unwrap().retain(|_, value| !value.is_null());
             object
-        },
-    )
+        })
 }
 
 proptest! {
@@ -188,17 +202,13 @@ proptest! {
     }
 
     #[test]
-    fn a_comparison_says_what_to_remove_and_what_to_add(old in any_object(), new in any_object()) {
+    fn a_comparison_says_how_to_get_from_one_to_the_other(old in any_object(), new in any_object()) {
         let schema = schema();
         let difference = compare(&schema, &old, &new);
-        prop_assert_eq!(difference.is_empty(), old == new || same_but_for_order(&schema, &old, &new));
-        prop_assert!(difference.changed().minus(&FieldSet::of(&schema, &new)).paths().iter().all(|path| path.matches('.').count() == 1));
+        let rest = remove(&schema, &old, &difference.removed, &FieldSet::of(&schema, &new));
+        let again = compare(&schema, &merge(&schema, &rest, &new), &new);
+        prop_assert!(again.is_empty(), "{again:?}");
+        let other_way = compare(&schema, &new, &old);
+        prop_assert_eq!((&other_way.added, &other_way.removed, &other_way.modified), (&difference.removed, &difference.added, &difference.modified));
     }
-}
-
-/// Items of sets and keyed lists in another order are no difference.
-fn same_but_for_order(schema: &Value, old: &Value, new: &Value) -> bool {
-    let removed = |from: &Value, what: &Value| remove(schema, from, &FieldSet::of(schema, what));
-    removed(old, new).as_object().is_some_and(|left| left.values().all(|value| value == &json!([])))
-        && removed(new, old).as_object().is_some_and(|left| left.values().all(|value| value == &json!([])))
 }

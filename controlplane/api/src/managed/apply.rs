@@ -30,7 +30,13 @@ impl Writer<'_> {
     ///
     /// # Errors
     /// Every conflict, in order of owner.
-    pub fn apply(&self, mut owners: Owners, live: &Value, config: &Value, force: bool) -> Result<Applied, Vec<Conflict>> {
+    pub fn apply(
+        &self,
+        mut owners: Owners,
+        live: &Value,
+        config: &Value,
+        force: bool,
+    ) -> Result<Applied, Vec<Conflict>> {
         let schema = &self.kind.schema;
         self.drop_other_versions(&mut owners);
         if owners.is_empty() && !live.is_null() {
@@ -48,7 +54,7 @@ impl Writer<'_> {
             let held = owners.iter().filter(|owner| !owner.is(&mine));
             let held = held.fold(all, |held, owner| held.union(&owner.fields));
             let dropped = before.fields.with_parents(schema, false).minus(&held.with_parents(schema, true));
-            object = remove(schema, &object, &self.within(&dropped));
+            object = remove(schema, &object, &self.within(&dropped), &held);
         }
         let difference = self.compare(old, &object);
         let changed = difference.changed();
@@ -78,7 +84,9 @@ impl Writer<'_> {
         let fields = config.as_object().cloned().unwrap_or_default();
         let kept: Map<String, Value> = match self.subresource {
             // Metadata says which object and version is meant.
-            "status" => fields.into_iter().filter(|(name, _)| ["metadata", "status"].contains(&name.as_str())).collect(),
+            "status" => {
+                fields.into_iter().filter(|(name, _)| ["metadata", "status"].contains(&name.as_str())).collect()
+            }
             _ if self.kind.has_status => fields.into_iter().filter(|(name, _)| name != "status").collect(),
             _ => fields,
         };

@@ -68,7 +68,8 @@ fn whoever_makes_an_object_owns_what_it_set_and_nothing_of_the_servers() {
     object["metadata"]["uid"] = json!("u");
     object["status"] = json!({"phase": "Ready"});
     state.update("curl", 1, object);
-    let expected = [".spec", ".metadata.labels", ".metadata.labels.team", ".spec.gpu", ".spec.provider", ".spec.gpu.type"];
+    let expected =
+        [".spec", ".metadata.labels", ".metadata.labels.team", ".spec.gpu", ".spec.provider", ".spec.gpu.type"];
     assert_eq!(state.fields("curl", Operation::Update), expected);
     let encoded = state.owners.encode().unwrap();
     assert_eq!(encoded[0]["time"], "1970-01-01T00:00:01Z");
@@ -94,7 +95,8 @@ fn an_apply_conflicts_with_the_owner_of_what_it_would_change_and_force_takes_it(
     let mut state = State::default();
     state.apply("bob", 1, &machine(json!({"timeout": "1h", "image": {"python": "3.12"}}))).unwrap();
     state.update("edit", 2, machine(json!({"timeout": "1h", "image": {"python": "3.11"}, "maxPricePerHour": "1"})));
-    let config = machine(json!({"timeout": "2h", "image": {"python": "3.10"}, "maxPricePerHour": "2", "provider": "local"}));
+    let config =
+        machine(json!({"timeout": "2h", "image": {"python": "3.10"}, "maxPricePerHour": "2", "provider": "local"}));
     let conflicts = state.apply("ann", 3, &config).unwrap_err();
     let update = r#""edit" using torchremote.dev/v1alpha1"#;
     assert_eq!(
@@ -117,7 +119,7 @@ fn an_equal_value_is_owned_together_and_stays_until_the_last_owner_drops_it() {
     assert_eq!(state.object["spec"]["timeout"], "1h");
     state.apply("bob", 4, &machine(json!({}))).unwrap();
     assert_eq!(state.object["spec"], json!({"provider": "local"}));
-    assert_eq!(state.names(), ["ann"]);
+    assert_eq!(state.fields("bob", Operation::Apply), [".spec"], "an empty object is said, too");
 }
 
 #[test]
@@ -186,7 +188,11 @@ fn status_is_written_and_owned_through_its_own_path() {
     let conflicts =
         state.clone().apply_as(Writer { subresource: "status", ..writer("bob", 3) }, &config, false).unwrap_err();
     assert_eq!(shown(&conflicts), [(r#""ann" with subresource "status""#, ".status.phase")]);
-    state.apply("ann", 3, &config).unwrap_err();
+    state.apply("ann", 3, &config).unwrap();
+    assert_eq!(
+        (&state.object["spec"]["provider"], &state.object["status"]["phase"]),
+        (&json!("cloud"), &json!("Ready"))
+    );
 }
 
 #[test]
@@ -327,7 +333,8 @@ proptest! {
         state.apply("ann", 3, &second).unwrap();
         let schema = &writer("", 0).kind.schema;
         let of = |value: &Value| FieldSet::of(schema, value);
-        let expected = of(&second).union(&of(&shared));
+        let spec = FieldSet::from_paths([["spec"].as_slice()]);
+        let expected = of(&second).union(&of(&shared)).minus(&spec);
         prop_assert!(expected.minus(&of(&state.object)).is_empty());
         let left = of(&state.object).minus(&expected);
         prop_assert!(left.intersection(&of(&first)).minus(&kept_by_server()).is_empty(), "{:?}", left.paths());
