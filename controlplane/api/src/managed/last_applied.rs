@@ -27,12 +27,21 @@ pub(super) fn refresh(object: &mut Value, config: &Value) {
     let Some(annotation) = object.pointer_mut("/metadata/annotations").and_then(|all| all.get_mut(ANNOTATION)) else {
         return;
     };
-    let mut config = config.clone();
-    if let Some(annotations) = config.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
-        annotations.remove(ANNOTATION);
-    }
+    let config = without_annotation(config.clone());
     let text = format!("{config}\n");
-    if annotation.as_str().is_some_and(|old| !old.is_empty()) && text.len() < MOST_BYTES {
+    let old = annotation.as_str().unwrap_or_default();
+    let same = serde_json::from_str(old).is_ok_and(|old| without_annotation(old) == config);
+    if !old.is_empty() && !same && text.len() < MOST_BYTES {
         *annotation = text.into();
     }
+}
+
+fn without_annotation(mut config: Value) -> Value {
+    if let Some(metadata) = config["metadata"].as_object_mut() {
+        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.remove(ANNOTATION);
+        }
+        metadata.retain(|_, value| value.as_object().is_none_or(|map| !map.is_empty()));
+    }
+    config
 }
