@@ -21,6 +21,8 @@ pub mod render;
 pub mod review;
 pub mod routes;
 pub mod selection;
+pub mod service_account;
+pub mod token_review;
 pub mod virtual_kind;
 pub mod watch;
 
@@ -39,10 +41,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use torch_remote_api::Kind;
 use torch_remote_api::status::{Reason, Status};
+use torch_remote_api::token::ACCOUNT_SECONDS;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
-use crate::auth::{self, Caller, Keys};
+use crate::auth::{Authenticator, Caller, Issuers, Keys};
 use crate::store::Objects;
 use crate::store::watch_cache::WatchCache;
 use crate::telemetry;
@@ -75,12 +78,28 @@ pub struct Parts {
     pub stop: CancellationToken,
 }
 
+/// How callers are told apart beside the tokens of our own keys.
+#[derive(Debug, Clone)]
+pub struct Authentication {
+    /// Others whose tokens are accepted.
+    pub issuers: Issuers,
+    /// Longest life of a service account's token, seconds.
+    pub account_seconds: i64,
+}
+
+impl Default for Authentication {
+    fn default() -> Self {
+        Self { issuers: Issuers::default(), account_seconds: ACCOUNT_SECONDS }
+    }
+}
+
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct Server(Arc<Shared>);
 
 struct Shared {
     parts: Parts,
+    authentication: Authentication,
     documents: Documents,
     requests: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
@@ -93,10 +112,15 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// A server of these parts.
+    /// A server of these parts, for callers with tokens of our own.
     pub fn new(parts: Parts) -> Self {
+        Self::with_authentication(parts, Authentication::default())
+    }
+
+    /// A server of these parts.
+    pub fn with_authentication(parts: Parts, authentication: Authentication) -> Self {
         let (requests, watchers) = (Arc::new(Semaphore::new(REQUESTS)), Arc::new(Semaphore::new(WATCHERS)));
-        Self(Arc::new(Shared { parts, documents: Documents::new(), requests, watchers }))
+        Self(Arc::new(Shared { parts, authentication, documents: Documents::new(), requests, watchers }))
     }
 
     /// All routes, with what stands before them.
@@ -126,6 +150,16 @@ impl Server {
     /// The signing keys.
     pub fn keys(&self) -> &Keys {
         &self.0.parts.keys
+    }
+
+    /// How callers are told apart beside the tokens of our own keys.
+    pub fn authentication(&self) -> &Authentication {
+        &self.0.authentication
+    }
+
+    /// Finds out who calls.
+    pub fn authenticator(&self) -> Authenticator<'_> {
+        Authenticator { keys: self.keys(), cache: self.cache(), issuers: &self.0.authentication.issuers }
     }
 
     fn documents(&self) -> &Documents {
@@ -172,7 +206,7 @@ impl Drop for Watcher {
 
 /// Before every route that is not public: who calls?
 async fn authenticate(State(server): State<Server>, mut request: Request, next: Next) -> Result<Response, Failure> {
-    match auth::authenticate(server.keys(), request.headers()).await {
+    match server.authenticator().caller(request.headers()).await {
         Ok(caller) => {
             refuse_impersonation(&caller, request.headers())?;
             tracing::Span::current().record("user", &caller.name);

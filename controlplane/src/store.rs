@@ -17,6 +17,7 @@ pub mod namespace;
 pub mod object;
 pub mod pool;
 pub mod sealed;
+mod secret;
 pub mod signing_key;
 pub mod slot;
 pub mod tensor;

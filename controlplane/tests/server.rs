@@ -1,10 +1,14 @@
 //! The store, authentication and the API: on a real Postgres, and with real kubectl. One program, so that it is linked once.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "server/accounts.rs"]
+mod accounts;
 #[path = "server/any_input.rs"]
 mod any_input;
 #[path = "server/apply.rs"]
 mod apply;
+#[path = "server/attacks.rs"]
+mod attacks;
 #[path = "server/auth.rs"]
 mod auth;
 #[path = "server/client.rs"]
@@ -13,10 +17,14 @@ mod client;
 mod database;
 #[path = "server/harness.rs"]
 mod harness;
+#[path = "server/issuer.rs"]
+mod issuer;
 #[path = "server/kubectl.rs"]
 mod kubectl;
 #[path = "server/kubectl_apply.rs"]
 mod kubectl_apply;
+#[path = "server/login.rs"]
+mod login;
 #[path = "server/namespaces.rs"]
 mod namespaces;
 #[path = "server/objects.rs"]
@@ -27,6 +35,8 @@ mod refusals;
 mod routes;
 #[path = "server/sample.rs"]
 mod sample;
+#[path = "server/secrets.rs"]
+mod secrets;
 #[path = "server/store.rs"]
 mod store;
 #[path = "server/watches.rs"]

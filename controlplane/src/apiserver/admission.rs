@@ -5,6 +5,7 @@ use torch_remote_api::Kind;
 use torch_remote_api::lease::TRACEPARENT;
 use torch_remote_api::managed::Given;
 use torch_remote_api::object::{LEASE_FINALIZER, MACHINE_FINALIZER};
+use torch_remote_api::secret;
 use torch_remote_api::status::Status;
 
 use super::failure::Failure;
@@ -53,6 +54,7 @@ pub fn admit(
         metadata.remove("selfLink");
     }
     let unknown = kind.prune(&mut body);
+    take_in(kind, &mut body)?;
     let warnings = match validation {
         FieldValidation::Strict if !unknown.is_empty() || !document.duplicates.is_empty() => {
             return Err(Status::strict(kind, &unknown, &document.duplicates).into());
@@ -107,6 +109,7 @@ pub fn configuration(
     }
     let place = namespace.map_or_else(String::new, |namespace| format!("{namespace}/")) + name;
     let unknown = kind.prune(&mut body);
+    take_in(kind, &mut body)?;
     let mut warnings = Vec::new();
     match validation {
         FieldValidation::Strict if !unknown.is_empty() => return Err(not_declared(kind, &place, &unknown)),
@@ -122,6 +125,17 @@ pub fn configuration(
     drop_nulls(&mut body);
     drop_empty(&mut body);
     Ok(Admitted { body, given: Given::Nothing, warnings })
+}
+
+/// Brings what may be written in several forms into the one that is stored.
+fn take_in(kind: &Kind, body: &mut Value) -> Result<(), Failure> {
+    if Resource::find(kind.group, kind.plural) != Some(Resource::SECRETS) {
+        return Ok(());
+    }
+    secret::complete(body).map_err(|problem| {
+        let (kind, version) = (kind.kind, kind.version);
+        Failure::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {problem}"))
+    })
 }
 
 /// In Kubernetes' words, which name each field in full.

@@ -22,8 +22,20 @@ impl Resource {
     pub const NAMESPACES: Self = Self { group: "", plural: "namespaces" };
     /// What happened.
     pub const EVENTS: Self = Self { group: "", plural: "events" };
+    /// Values that are kept sealed.
+    pub const SECRETS: Self = Self { group: "", plural: "secrets" };
+    /// Who programs are.
+    pub const SERVICE_ACCOUNTS: Self = Self { group: "", plural: "serviceaccounts" };
     /// All that are stored.
-    pub const ALL: [Self; 5] = [Self::MACHINES, Self::LEASES, Self::PROVIDERS, Self::NAMESPACES, Self::EVENTS];
+    pub const ALL: [Self; 7] = [
+        Self::MACHINES,
+        Self::LEASES,
+        Self::PROVIDERS,
+        Self::NAMESPACES,
+        Self::EVENTS,
+        Self::SECRETS,
+        Self::SERVICE_ACCOUNTS,
+    ];
 
     /// The stored resource of this group and plural, if there is one.
     pub fn find(group: &str, plural: &str) -> Option<Self> {
@@ -37,7 +49,7 @@ impl Resource {
 
     /// Whether status is written only through `/status`.
     pub fn has_status(self) -> bool {
-        self != Self::EVENTS
+        ![Self::EVENTS, Self::SECRETS, Self::SERVICE_ACCOUNTS].contains(&self)
     }
 
     /// Whether objects lie in a namespace.

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use torch_remote_api::{
     column::Cell, device::Device, event::Event, kinds, lease::DeviceLease, machine::RemoteMachine,
-    namespace::Namespace, path, pool::MachinePool, provider::Provider, quota::GpuQuota, schema, tensor::Tensor,
+    namespace::Namespace, path, pool::MachinePool, provider::Provider, quota::GpuQuota, schema, secret::Secret,
+    service_account::ServiceAccount, tensor::Tensor,
 };
 
 use crate::support::{full, good, judged, kind, merge};
@@ -112,6 +113,8 @@ fn through_type(plural: &str, object: Value) -> Result<Value, String> {
     match plural {
         "namespaces" => pass::<Namespace>(object),
         "events" => pass::<Event>(object),
+        "secrets" => pass::<Secret>(object),
+        "serviceaccounts" => pass::<ServiceAccount>(object),
         "providers" => pass::<Provider>(object),
         "remotemachines" => pass::<RemoteMachine>(object),
         "machinepools" => pass::<MachinePool>(object),
