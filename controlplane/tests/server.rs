@@ -19,6 +19,8 @@ mod database;
 mod harness;
 #[path = "server/issuer.rs"]
 mod issuer;
+#[path = "server/kube_rs.rs"]
+mod kube_rs;
 #[path = "server/kubectl.rs"]
 mod kubectl;
 #[path = "server/kubectl_apply.rs"]
