@@ -36,18 +36,20 @@ impl Call {
     /// change, or the object is not the one it means.
     pub(super) async fn apply(&self, bytes: &[u8]) -> Result<Response, Failure> {
         let view = View::of(self.kind, &self.headers, &self.parameters)?;
-        let (configuration, warnings) = self.configuration(bytes)?;
+        let (configuration, mut warnings) = self.configuration(bytes)?;
         for _ in 0..TRIES {
             let mut write = self.begin().await?;
             let live = write.lock(&self.key()).await.map_err(|error| self.refused(error))?;
-            let (code, object) = match live {
-                Some(live) => (StatusCode::OK, self.lay_over(&mut write, &live, &configuration).await?),
+            let (code, object) = match &live {
+                Some(live) => (StatusCode::OK, self.lay_over(&mut write, live, &configuration).await?),
                 None => match self.make(&mut write, &configuration).await? {
                     Some(object) => (StatusCode::CREATED, object),
                     None => continue,
                 },
             };
             let object = self.finish(write, object, configuration.dry_run).await?;
+            let before = live.as_ref().map(|live| &live.body);
+            warnings.extend(self.server.advisor().advise(self.kind, &object.body, before).await);
             return Ok(answer(code, &view.object(&object.body, true), &warnings));
         }
         Err(Status::modified(self.kind, &self.name).into())
