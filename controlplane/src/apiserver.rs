@@ -5,7 +5,6 @@
 //! call a provider; a watcher costs no statement while it waits.
 
 pub mod admission;
-pub mod admission;
 pub mod advice;
 pub mod apply;
 pub mod body;
