@@ -5,6 +5,7 @@
 //! call a provider; a watcher costs no statement while it waits.
 
 pub mod admission;
+pub mod advice;
 pub mod body;
 pub mod discovery;
 pub mod failure;
@@ -19,6 +20,7 @@ pub mod readings;
 pub mod render;
 pub mod review;
 pub mod routes;
+pub mod scale;
 pub mod selection;
 pub mod service_account;
 pub mod token_review;
@@ -45,10 +47,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use crate::auth::{Authenticator, Caller, Issuers, Keys};
+use crate::provider::Providers;
 use crate::store::Objects;
 use crate::store::watch_cache::WatchCache;
 use crate::telemetry;
 
+use advice::Advisor;
 use discovery::Documents;
 use failure::Failure;
 use routes::Access;
@@ -102,6 +106,8 @@ struct Shared {
     documents: Documents,
     requests: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
+    began: i64,
+    providers: Providers,
 }
 
 impl std::fmt::Debug for Server {
@@ -119,7 +125,29 @@ impl Server {
     /// A server of these parts.
     pub fn with_authentication(parts: Parts, authentication: Authentication) -> Self {
         let (requests, watchers) = (Arc::new(Semaphore::new(REQUESTS)), Arc::new(Semaphore::new(WATCHERS)));
-        Self(Arc::new(Shared { parts, authentication, documents: Documents::new(), requests, watchers }))
+        let began = parts.cache.version();
+        Self(Arc::new(Shared {
+            parts,
+            authentication,
+            documents: Documents::new(),
+            requests,
+            watchers,
+            began,
+            providers: Providers::default(),
+        }))
+    }
+
+    /// Knows what makes machines, to tell what a change replaces. To be called before the server is shared.
+    #[must_use]
+    pub fn with_providers(mut self, providers: Providers) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.0) {
+            shared.providers = providers;
+        }
+        self
+    }
+
+    fn advisor(&self) -> Advisor<'_> {
+        Advisor { cache: self.cache(), objects: self.objects(), providers: &self.0.providers }
     }
 
     /// All routes, with what stands before them.
@@ -149,6 +177,11 @@ impl Server {
     /// The signing keys.
     pub fn keys(&self) -> &Keys {
         &self.0.parts.keys
+    }
+
+    /// The version of the store when this server began.
+    fn began(&self) -> i64 {
+        self.0.began
     }
 
     /// How callers are told apart beside the tokens of our own keys.

@@ -17,6 +17,8 @@ mod database;
 mod harness;
 #[path = "server/issuer.rs"]
 mod issuer;
+#[path = "server/kinds.rs"]
+mod kinds;
 #[path = "server/kube_rs.rs"]
 mod kube_rs;
 #[path = "server/kubectl.rs"]
@@ -27,6 +29,8 @@ mod login;
 mod namespaces;
 #[path = "server/objects.rs"]
 mod objects;
+#[path = "server/owners.rs"]
+mod owners;
 #[path = "server/refusals.rs"]
 mod refusals;
 #[path = "server/routes.rs"]
@@ -35,6 +39,8 @@ mod routes;
 mod sample;
 #[path = "server/secrets.rs"]
 mod secrets;
+#[path = "server/semantics.rs"]
+mod semantics;
 #[path = "server/store.rs"]
 mod store;
 #[path = "server/watches.rs"]

@@ -4,7 +4,7 @@
 //!
 //! Values in manifests: [`duration`], [`money`], [`quantity`], [`gpu`], [`time`]. Every object: [`object`], [`condition`].
 //! Kinds: [`provider`], [`machine`], [`pool`], [`lease`], [`quota`], [`device`], [`tensor`], [`namespace`], [`event`],
-//! [`secret`], [`service_account`]; all of them in [`kind`].
+//! [`secret`], [`service_account`], [`definition`]; all of them in [`kind`].
 //! Judging objects: [`schema`], [`validate`], [`field`], [`format`]. Showing them: [`column`], [`table`], [`age`], [`path`].
 //! The server's documents: [`status`], [`discovery`], [`openapi`]; what clients select by: [`selector`].
 
@@ -12,6 +12,7 @@ pub mod age;
 pub mod agent;
 pub mod column;
 pub mod condition;
+pub mod definition;
 pub mod device;
 pub mod discovery;
 pub mod duration;

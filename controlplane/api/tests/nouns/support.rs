@@ -23,7 +23,7 @@ pub fn good(plural: &str) -> Value {
             json!({"spec": {"template": {"spec": {"provider": "local", "gpu": {"type": "CPU"}}}, "replicas": {"max": 2}}})
         }
         "deviceleases" => json!({"spec": {"gpu": [{"type": "CPU"}]}}),
-        "gpuquotas" => json!({"spec": {}}),
+        "gpuquotas" | "customresourcedefinitions" => json!({"spec": {}}),
         "devices" => json!({"status": {"machine": "m", "machineUID": "u", "index": 0, "gpu": "CPU", "phase": "Free"}}),
         "tensors" => {
             let status = json!({
@@ -68,6 +68,7 @@ pub fn full(plural: &str) -> Value {
             "phase": "Leased", "holder": "amy", "lease": "default/a", "memoryBytes": 85_899_345_920_u64, "memoryUsedBytes": 1_610_612_736,
         }}),
         "tensors" => json!({"status": {"shape": [32, 32], "holder": "amy"}}),
+        "customresourcedefinitions" => json!({}),
         other => panic!("no full {other}"),
     };
     let mut object = good(plural);
