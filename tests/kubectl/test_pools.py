@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from driver import GROUP, NO_APPLY, Kubectl, machine
+from driver import GROUP, Kubectl, machine
 from stack import eventually
 
 TITLE = "machinepool.torchremote.dev"
@@ -59,7 +59,6 @@ def test_a_quota_says_that_it_is_not_enforced_yet(kubectl: Kubectl) -> None:
     kubectl("wait", "gpuquota/team", "--for=condition=Enforced=False", "--timeout=30s")
 
 
-@NO_APPLY
 def test_a_set_of_manifests_is_pruned_of_what_left_it(kubectl: Kubectl) -> None:
     def apply(*names: str) -> str:
         items = {"apiVersion": "v1", "kind": "List", "items": [machine(name) for name in names]}
