@@ -217,9 +217,10 @@ async fn fields_are_applied_at_the_server_and_owned() {
     assert!(matches!(&refused, kube::Error::Api(status) if status.code == 409 && status.message == text), "{refused}");
     let forced = machines.patch("box", &PatchParams::apply("bob").force(), &wanted("3h")).await.unwrap();
     assert_eq!(forced.data["spec"]["timeout"], "3h");
-    let owners = forced.managed_fields().iter().filter(|entry| {
-        entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:spec/f:timeout").is_some())
-    });
+    let owners = forced
+        .managed_fields()
+        .iter()
+        .filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:spec/f:timeout").is_some()));
     let owners: Vec<_> = owners.map(|entry| entry.manager.clone().unwrap_or_default()).collect();
     assert_eq!(owners, ["bob"]);
 }
