@@ -5,6 +5,8 @@
 mod accounts;
 #[path = "server/any_input.rs"]
 mod any_input;
+#[path = "server/apply.rs"]
+mod apply;
 #[path = "server/attacks.rs"]
 mod attacks;
 #[path = "server/auth.rs"]
@@ -23,6 +25,8 @@ mod kinds;
 mod kube_rs;
 #[path = "server/kubectl.rs"]
 mod kubectl;
+#[path = "server/kubectl_apply.rs"]
+mod kubectl_apply;
 #[path = "server/login.rs"]
 mod login;
 #[path = "server/namespaces.rs"]
