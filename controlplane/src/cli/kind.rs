@@ -84,7 +84,9 @@ impl Kinds {
     /// # Errors
     /// [`Error::UnknownKind`] with what may have been meant.
     pub fn named(&self, name: &str) -> Result<&Kind, Error> {
-        self.0.iter().find(|kind| kind.answers_to(name)).ok_or_else(|| self.unknown(name, None))
+        // Of two of the same name the core one is meant, as by kubectl.
+        let found = self.0.iter().filter(|kind| kind.answers_to(name)).min_by_key(|kind| !kind.group.is_empty());
+        found.ok_or_else(|| self.unknown(name, None))
     }
 
     /// The kind that a document of `place` says it is.
@@ -111,7 +113,12 @@ impl Kinds {
     }
 
     fn unknown(&self, name: &str, place: Option<&str>) -> Error {
-        let known: Vec<String> = self.0.iter().filter(|kind| kind.readable).map(|kind| kind.kind.clone()).collect();
+        let mut known: Vec<String> = Vec::new();
+        for kind in self.0.iter().filter(|kind| kind.readable) {
+            if !known.contains(&kind.kind) {
+                known.push(kind.kind.clone());
+            }
+        }
         let names = self.0.iter().flat_map(|kind| {
             let own =
                 if place.is_some() { vec![kind.kind.as_str()] } else { vec![kind.plural.as_str(), &kind.singular] };
