@@ -353,7 +353,7 @@ async fn pools_are_scaled_and_found_by_category_and_definition_and_warnings_are_
             let found = kubectl.ok(&["get", what, "-o", "name"]).await;
             assert!(found.contains(name), "{what}: {found}");
         }
-        let wide = kubectl.ok(&["get", "gpupools", "-o", "wide"]).await;
+        let wide = kubectl.ok(&["get", "machinepools", "-o", "wide"]).await;
         assert!(wide.starts_with("NAME") && wide.contains("PROVIDER") && wide.contains("train"), "{wide}");
         let definitions = kubectl.ok(&["get", "crds", "-o", "name"]).await;
         let name = "customresourcedefinition.apiextensions.k8s.io/machinepools.torchremote.dev";
