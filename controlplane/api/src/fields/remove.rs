@@ -32,12 +32,12 @@ fn without(schema: &Value, value: &Value, fields: &FieldSet, kept: &FieldSet) ->
                 keep(&Element::Field(name.clone()), child).map(|child| (name.clone(), child))
             });
             let left: Map<String, Value> = left.collect();
-            (map.is_empty() || !left.is_empty()).then(|| Value::Object(left))
+            (map.is_empty() || !left.is_empty()).then_some(Value::Object(left))
         }
         (Shape::Items(keys), list @ Value::Array(_)) => {
             let items = shape::items(&keys, list);
             let left: Vec<Value> = items.iter().filter_map(|(element, item)| keep(element, item)).collect();
-            (items.is_empty() || !left.is_empty()).then(|| Value::Array(left))
+            (items.is_empty() || !left.is_empty()).then_some(Value::Array(left))
         }
         _ => Some(value.clone()),
     }
