@@ -5,6 +5,8 @@
 //! call a provider; a watcher costs no statement while it waits.
 
 pub mod admission;
+pub mod advice;
+pub mod apply;
 pub mod body;
 pub mod discovery;
 pub mod failure;
@@ -19,7 +21,10 @@ pub mod readings;
 pub mod render;
 pub mod review;
 pub mod routes;
+pub mod scale;
 pub mod selection;
+pub mod service_account;
+pub mod token_review;
 pub mod virtual_kind;
 pub mod watch;
 
@@ -38,14 +43,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use torch_remote_api::Kind;
 use torch_remote_api::status::{Reason, Status};
+use torch_remote_api::token::ACCOUNT_SECONDS;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
-use crate::auth::{self, Caller, Keys};
+use crate::auth::{Authenticator, Caller, Issuers, Keys};
+use crate::provider::Providers;
 use crate::store::Objects;
 use crate::store::watch_cache::WatchCache;
 use crate::telemetry;
 
+use advice::Advisor;
 use discovery::Documents;
 use failure::Failure;
 use routes::Access;
@@ -74,15 +82,33 @@ pub struct Parts {
     pub stop: CancellationToken,
 }
 
+/// How callers are told apart beside the tokens of our own keys.
+#[derive(Debug, Clone)]
+pub struct Authentication {
+    /// Others whose tokens are accepted.
+    pub issuers: Issuers,
+    /// Longest life of a service account's token, seconds.
+    pub account_seconds: i64,
+}
+
+impl Default for Authentication {
+    fn default() -> Self {
+        Self { issuers: Issuers::default(), account_seconds: ACCOUNT_SECONDS }
+    }
+}
+
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct Server(Arc<Shared>);
 
 struct Shared {
     parts: Parts,
+    authentication: Authentication,
     documents: Documents,
     requests: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
+    began: i64,
+    providers: Providers,
 }
 
 impl std::fmt::Debug for Server {
@@ -92,10 +118,37 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// A server of these parts.
+    /// A server of these parts, for callers with tokens of our own.
     pub fn new(parts: Parts) -> Self {
+        Self::with_authentication(parts, Authentication::default())
+    }
+
+    /// A server of these parts.
+    pub fn with_authentication(parts: Parts, authentication: Authentication) -> Self {
         let (requests, watchers) = (Arc::new(Semaphore::new(REQUESTS)), Arc::new(Semaphore::new(WATCHERS)));
-        Self(Arc::new(Shared { parts, documents: Documents::new(), requests, watchers }))
+        let began = parts.cache.version();
+        Self(Arc::new(Shared {
+            parts,
+            authentication,
+            documents: Documents::new(),
+            requests,
+            watchers,
+            began,
+            providers: Providers::default(),
+        }))
+    }
+
+    /// Knows what makes machines, to tell what a change replaces. To be called before the server is shared.
+    #[must_use]
+    pub fn with_providers(mut self, providers: Providers) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.0) {
+            shared.providers = providers;
+        }
+        self
+    }
+
+    fn advisor(&self) -> Advisor<'_> {
+        Advisor { cache: self.cache(), objects: self.objects(), providers: &self.0.providers }
     }
 
     /// All routes, with what stands before them.
@@ -125,6 +178,21 @@ impl Server {
     /// The signing keys.
     pub fn keys(&self) -> &Keys {
         &self.0.parts.keys
+    }
+
+    /// The version of the store when this server began.
+    fn began(&self) -> i64 {
+        self.0.began
+    }
+
+    /// How callers are told apart beside the tokens of our own keys.
+    pub fn authentication(&self) -> &Authentication {
+        &self.0.authentication
+    }
+
+    /// Finds out who calls.
+    pub fn authenticator(&self) -> Authenticator<'_> {
+        Authenticator { keys: self.keys(), cache: self.cache(), issuers: &self.0.authentication.issuers }
     }
 
     fn documents(&self) -> &Documents {
@@ -171,7 +239,7 @@ impl Drop for Watcher {
 
 /// Before every route that is not public: who calls?
 async fn authenticate(State(server): State<Server>, mut request: Request, next: Next) -> Result<Response, Failure> {
-    match auth::authenticate(server.keys(), request.headers()).await {
+    match server.authenticator().caller(request.headers()).await {
         Ok(caller) => {
             refuse_impersonation(&caller, request.headers())?;
             tracing::Span::current().record("user", &caller.name);

@@ -55,7 +55,7 @@ impl From<&Kind> for Resource {
     }
 }
 
-/// Questions about oneself that `kubectl auth` asks by POST. A server that answers them adds them to its [`Discovery`].
+/// Questions about oneself that `kubectl auth` asks by POST, and whose token one is. A server that answers them adds them to its [`Discovery`].
 pub fn self_reviews() -> Vec<Resource> {
     let review = |group, kind, plural, singular| Resource {
         group,
@@ -71,6 +71,7 @@ pub fn self_reviews() -> Vec<Resource> {
     };
     vec![
         review("authentication.k8s.io", "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview"),
+        review("authentication.k8s.io", "TokenReview", "tokenreviews", "tokenreview"),
         review(
             "authorization.k8s.io",
             "SelfSubjectAccessReview",

@@ -2,7 +2,9 @@
 
 mod core;
 mod product;
+mod view;
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
@@ -10,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     column::Column,
+    event,
     field::FieldError,
     path, schema,
     validate::{self, Rule},
@@ -34,7 +37,7 @@ pub struct Kind {
     pub categories: &'static [&'static str],
     /// Lives in a namespace.
     pub namespaced: bool,
-    /// Only get and list.
+    /// Only get and list, and watch where it is [`watchable`](Self::watchable).
     pub read_only: bool,
     /// In discovery; a kind that is not is only described.
     pub served: bool,
@@ -71,12 +74,15 @@ pub struct Subresource {
 const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// Verbs of read-only kinds.
 const READ_VERBS: &[&str] = &["get", "list"];
+/// Verbs of read-only kinds that can be watched.
+const WATCH_VERBS: &[&str] = &["get", "list", "watch"];
 
 /// Every kind, served or not, in a fixed order.
 pub fn kinds() -> &'static [Kind] {
     static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
         let mut kinds = core::kinds();
         kinds.extend(product::kinds());
+        kinds.extend(view::kinds());
         kinds
     });
     &KINDS
@@ -127,7 +133,21 @@ impl Kind {
 
     /// What can be done with its objects.
     pub fn verbs(&self) -> &'static [&'static str] {
-        if self.read_only { READ_VERBS } else { ALL_VERBS }
+        match (self.read_only, self.watchable()) {
+            (false, _) => ALL_VERBS,
+            (true, false) => READ_VERBS,
+            (true, true) => WATCH_VERBS,
+        }
+    }
+
+    /// Whether its objects can be watched: not those that are made from what agents report.
+    pub fn watchable(&self) -> bool {
+        !self.read_only || [view::EVENTS, view::DEFINITIONS].contains(&self.group)
+    }
+
+    /// A stored object as this kind shows it: events have two notations.
+    pub fn shown<'a>(&self, stored: &'a Value) -> Cow<'a, Value> {
+        if self.group == view::EVENTS { Cow::Owned(event::view(stored)) } else { Cow::Borrowed(stored) }
     }
 
     /// Whether its objects have a `spec`, whose changes count as generations.

@@ -3,24 +3,28 @@
 //! Owns what things are and which values are allowed. Leaves storage, transport and decisions to others. Invariant: no IO, no clock, no randomness.
 //!
 //! Values in manifests: [`duration`], [`money`], [`quantity`], [`gpu`], [`time`]. Every object: [`object`], [`condition`].
-//! Kinds: [`provider`], [`machine`], [`pool`], [`lease`], [`quota`], [`device`], [`tensor`], [`namespace`], [`event`]; all of them in [`kind`].
-//! Judging objects: [`schema`], [`validate`], [`field`], [`format`]. Showing them: [`column`], [`table`], [`age`], [`path`].
+//! Kinds: [`provider`], [`machine`], [`pool`], [`lease`], [`quota`], [`device`], [`tensor`], [`namespace`], [`event`],
+//! [`secret`], [`service_account`], [`definition`]; all of them in [`kind`].
+//! Judging objects: [`schema`], [`validate`], [`field`], [`format`]; who owns their fields: [`fields`], [`managed`]. Showing them: [`column`], [`table`], [`age`], [`path`].
 //! The server's documents: [`status`], [`discovery`], [`openapi`]; what clients select by: [`selector`].
 
 pub mod age;
 pub mod agent;
 pub mod column;
 pub mod condition;
+pub mod definition;
 pub mod device;
 pub mod discovery;
 pub mod duration;
 pub mod event;
 pub mod field;
+pub mod fields;
 pub mod format;
 pub mod gpu;
 pub mod kind;
 pub mod lease;
 pub mod machine;
+pub mod managed;
 pub mod money;
 pub mod namespace;
 pub mod object;
@@ -31,7 +35,9 @@ pub mod provider;
 pub mod quantity;
 pub mod quota;
 pub mod schema;
+pub mod secret;
 pub mod selector;
+pub mod service_account;
 pub mod status;
 pub mod suggest;
 pub mod table;

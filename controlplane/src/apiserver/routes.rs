@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, any};
 use axum::{Json, RequestExt};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use torch_remote_api::status::Status;
+use torch_remote_api::status::{Reason, Status};
 use torch_remote_api::{Kind, kinds};
 
 use super::failure::Failure;
@@ -17,7 +17,7 @@ use super::objects::Call;
 use super::parameters::Parameters;
 use super::render::answer;
 use super::virtual_kind::Look;
-use super::{Server, body, health, review};
+use super::{Server, body, health, review, token_review};
 use crate::auth::Caller;
 use crate::store::Resource;
 
@@ -46,14 +46,18 @@ pub struct Route {
 pub fn routes(server: &Server) -> Vec<Route> {
     let mut routes = public();
     let documents = server.documents().paths().map(str::to_owned);
-    let documents = documents
-        .flat_map(|path| if path.matches('/').count() == 1 { vec![format!("{path}/"), path] } else { vec![path] });
+    // Generated clients end the paths of discovery with a slash.
+    let documents = documents.flat_map(|path| match path.starts_with("/openapi") {
+        true => vec![path],
+        false => vec![format!("{path}/"), path],
+    });
     routes.extend(documents.map(|path| Route::new(path, &["GET"], get(document))));
     routes.extend([
         Route::new("/metrics", &["GET"], get(metrics)),
         Route::new("/api/v1/services", &["GET"], get(no_services)),
         Route::new("/api/v1/namespaces/{namespace}/services", &["GET"], get(no_services)),
         Route::new("/apis/authentication.k8s.io/v1/selfsubjectreviews", &["POST"], any(ask_myself)),
+        Route::new("/apis/authentication.k8s.io/v1/tokenreviews", &["POST"], any(token_review::answer)),
         Route::new("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &["POST"], any(ask_access)),
         Route::new("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", &["POST"], any(ask_rules)),
     ]);
@@ -76,6 +80,7 @@ fn public() -> Vec<Route> {
         ("/version/", get(async |_: Server, _: Request| Ok(health::version()))),
         ("/openid/v1/jwks", get(async |server: Server, _: Request| Ok(Json(server.keys().jwks()).into_response()))),
         ("/.well-known/openid-configuration", get(openid)),
+        ("/.well-known/torch-remote-login", get(login)),
     ];
     routes
         .into_iter()
@@ -125,9 +130,19 @@ fn of_kind(kind: &'static Kind) -> Vec<Route> {
         routes.push(subresource(kind, &collection, "status", &["GET", "PUT", "PATCH"]));
     }
     for part in kind.subresources {
-        routes.push(subresource(kind, &collection, part.name, &["POST"]));
+        let methods: Vec<&str> = part.verbs.iter().map(|verb| method(verb)).collect();
+        routes.push(subresource(kind, &collection, part.name, &methods));
     }
     routes
+}
+
+fn method(verb: &str) -> &'static str {
+    match verb {
+        "get" => "GET",
+        "update" => "PUT",
+        "patch" => "PATCH",
+        _ => "POST",
+    }
 }
 
 fn subresource(kind: &'static Kind, collection: &str, name: &'static str, methods: &[&'static str]) -> Route {
@@ -154,7 +169,8 @@ async fn objects(server: Server, kind: &'static Kind, mut request: Request) -> R
     let (parts, body) = request.into_parts();
     let Some(resource) = Resource::find(kind.group, kind.plural) else {
         let source = server.virtual_kind(kind).ok_or_else(|| Status::method_not_allowed(kind, "list"))?;
-        let look = Look { kind, namespace, name: &name, parameters: &parameters, headers: &parts.headers };
+        let look =
+            Look { server: &server, kind, namespace, name: &name, parameters: &parameters, headers: &parts.headers };
         return look.answer(&parts.method, &*source).await;
     };
     let call = Call {
@@ -195,6 +211,17 @@ async fn openid(server: Server, _: Request) -> Result<Response, Failure> {
     .into_response())
 }
 
+async fn login(server: Server, _: Request) -> Result<Response, Failure> {
+    match server.authentication().issuers.login() {
+        Some(document) => Ok(Json(document).into_response()),
+        None => Err(Status::failure(
+            Reason::NotFound,
+            "nobody logs in to this control plane: its configuration names no issuer with a login; use the kubeconfig that its owner gives you",
+        )
+        .into()),
+    }
+}
+
 async fn metrics(server: Server, _: Request) -> Result<Response, Failure> {
     match server.metrics() {
         Some(text) => Ok(([(http::header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()),
@@ -224,7 +251,7 @@ async fn ask_rules(request: Request) -> Result<Response, Failure> {
     Ok(review::created(&review::rules(&question)))
 }
 
-async fn question(request: Request) -> Result<(Caller, Value), Failure> {
+pub(super) async fn question(request: Request) -> Result<(Caller, Value), Failure> {
     let (parts, stream) = request.into_parts();
     if parts.method != Method::POST {
         return Err(Status::method_not_allowed_here().into());

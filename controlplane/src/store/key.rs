@@ -18,15 +18,35 @@ impl Resource {
     pub const LEASES: Self = Self { group: "torchremote.dev", plural: "deviceleases" };
     /// Where machines come from (cluster-scoped).
     pub const PROVIDERS: Self = Self { group: "torchremote.dev", plural: "providers" };
+    /// Machines of one template.
+    pub const POOLS: Self = Self { group: "torchremote.dev", plural: "machinepools" };
+    /// What a team may hold and spend.
+    pub const QUOTAS: Self = Self { group: "torchremote.dev", plural: "gpuquotas" };
     /// Teams (cluster-scoped).
     pub const NAMESPACES: Self = Self { group: "", plural: "namespaces" };
     /// What happened.
     pub const EVENTS: Self = Self { group: "", plural: "events" };
+    /// Values that are kept sealed.
+    pub const SECRETS: Self = Self { group: "", plural: "secrets" };
+    /// Who programs are.
+    pub const SERVICE_ACCOUNTS: Self = Self { group: "", plural: "serviceaccounts" };
     /// All that are stored.
-    pub const ALL: [Self; 5] = [Self::MACHINES, Self::LEASES, Self::PROVIDERS, Self::NAMESPACES, Self::EVENTS];
+    pub const ALL: [Self; 9] = [
+        Self::MACHINES,
+        Self::LEASES,
+        Self::PROVIDERS,
+        Self::POOLS,
+        Self::QUOTAS,
+        Self::NAMESPACES,
+        Self::EVENTS,
+        Self::SECRETS,
+        Self::SERVICE_ACCOUNTS,
+    ];
 
     /// The stored resource of this group and plural, if there is one.
     pub fn find(group: &str, plural: &str) -> Option<Self> {
+        // Two notations of the same objects.
+        let group = if (group, plural) == ("events.k8s.io", Self::EVENTS.plural) { Self::EVENTS.group } else { group };
         Self::ALL.into_iter().find(|resource| resource.group == group && resource.plural == plural)
     }
 
@@ -37,7 +57,7 @@ impl Resource {
 
     /// Whether status is written only through `/status`.
     pub fn has_status(self) -> bool {
-        self != Self::EVENTS
+        ![Self::EVENTS, Self::SECRETS, Self::SERVICE_ACCOUNTS].contains(&self)
     }
 
     /// Whether objects lie in a namespace.

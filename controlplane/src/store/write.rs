@@ -16,7 +16,9 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::object::seconds;
+use super::secret::{self, Column};
 use super::{Error, Key, Object, Resource};
+use crate::auth::Sealer;
 
 /// What a caller requires of the stored object. Empty: nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +36,25 @@ impl Preconditions {
     }
 }
 
+/// What becomes of the objects that a deleted one owns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Propagation {
+    /// Nothing was said: as its finalizers have it already, else as [`Background`](Self::Background).
+    #[default]
+    Unsaid,
+    /// They go after it.
+    Background,
+    /// They go before it.
+    Foreground,
+    /// They stay.
+    Orphan,
+}
+
+/// Finalizer of an object that goes after those it owns.
+pub const FOREGROUND: &str = "foregroundDeletion";
+/// Finalizer of an object that goes without those it owns.
+pub const ORPHAN: &str = "orphan";
+
 /// What became of an object that was to be deleted.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Deletion {
@@ -48,6 +69,7 @@ pub enum Deletion {
 pub struct Write {
     transaction: Transaction<'static, Postgres>,
     committed: Arc<Notify>,
+    sealer: Option<Sealer>,
     touched: BTreeMap<Key, Touched>,
 }
 
@@ -60,8 +82,12 @@ struct Touched {
 }
 
 impl Write {
-    pub(super) fn new(transaction: Transaction<'static, Postgres>, committed: Arc<Notify>) -> Self {
-        Self { transaction, committed, touched: BTreeMap::new() }
+    pub(super) fn new(
+        transaction: Transaction<'static, Postgres>,
+        committed: Arc<Notify>,
+        sealer: Option<Sealer>,
+    ) -> Self {
+        Self { transaction, committed, sealer, touched: BTreeMap::new() }
     }
 
     /// The connection inside the transaction, for statements on tables of one's own. Must not write `object`, `object_log` or `cluster_rv`.
@@ -94,6 +120,8 @@ impl Write {
             key.name
         );
         let body = body.fetch_optional(&mut *self.transaction).await.map_err(Error::database("lock an object"))?;
+        let open = |body| secret::open(self.sealer.as_ref(), key.resource, Column::Object, body);
+        let body = body.map(open).transpose()?;
         // Nothing is locked by an absent row, so absence is not remembered: another may still create it.
         if let Some(body) = &body {
             self.touched.insert(key.clone(), Touched { before: Some(body.clone()), now: body.clone(), gone: false });
@@ -171,6 +199,20 @@ impl Write {
         self.put(key, object)
     }
 
+    /// Says who owns the fields of an object that this transaction touched.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn attribute(&mut self, key: &Key, managed_fields: Option<Value>) -> Result<Object, Error> {
+        let touched = self.touched.get_mut(key).ok_or_else(|| Error::NotFound { key: key.clone() })?;
+        let metadata = metadata(&mut touched.now);
+        match managed_fields {
+            Some(owners) => metadata.insert("managedFields".into(), owners),
+            None => metadata.remove("managedFields"),
+        };
+        Ok(Object { body: touched.now.clone() })
+    }
+
     /// Adds a finalizer, unless it is there.
     ///
     /// # Errors
@@ -210,13 +252,27 @@ impl Write {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Conflict`], [`Error::OtherUid`]; the database failed.
     pub async fn delete(&mut self, key: &Key, require: &Preconditions) -> Result<Deletion, Error> {
+        self.delete_as(key, require, Propagation::Unsaid).await
+    }
+
+    /// As [`delete`](Self::delete), and says what becomes of those it owns: the collector follows the finalizers that this leaves.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub async fn delete_as(
+        &mut self,
+        key: &Key,
+        require: &Preconditions,
+        propagation: Propagation,
+    ) -> Result<Deletion, Error> {
         let mut object = self.required(key, require).await?;
+        propagate(&mut object.body, propagation);
         if !held(&object.body) {
             self.remove(key).await?;
             return Ok(Deletion::Removed(object));
         }
         if object.deleting() {
-            return Ok(Deletion::Marked(object));
+            return self.put(key, object).map(Deletion::Marked);
         }
         let now = self.now().await?;
         let generation = object.generation() + 1;
@@ -278,6 +334,7 @@ impl Write {
     }
 
     async fn insert(&mut self, key: &Key, uid: Uuid, body: &Value) -> Result<(), Error> {
+        let body = secret::close(self.sealer.as_ref(), key.resource, Column::Object, body)?;
         let inserted = sqlx::query!(
             "insert into object (grp, plural, ns, name, uid, rv, labels, body) values ($1, $2, $3, $4, $5, 0, '{}', $6)
              on conflict (grp, plural, ns, name) do nothing",
@@ -286,7 +343,7 @@ impl Write {
             key.namespace,
             key.name,
             uid,
-            body
+            &*body
         );
         let inserted = inserted.execute(&mut *self.transaction).await.map_err(Error::database("create an object"))?;
         if inserted.rows_affected() == 0 {
@@ -294,6 +351,24 @@ impl Write {
         }
         Ok(())
     }
+}
+
+/// Leaves the finalizer that says what becomes of those the object owns.
+fn propagate(body: &mut Value, propagation: Propagation) {
+    let wanted = match propagation {
+        Propagation::Unsaid => return,
+        Propagation::Background => None,
+        Propagation::Foreground => Some(FOREGROUND),
+        Propagation::Orphan => Some(ORPHAN),
+    };
+    let metadata = metadata(body);
+    let mut finalizers = metadata.get("finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
+    finalizers.retain(|name| name != FOREGROUND && name != ORPHAN);
+    finalizers.extend(wanted.map(Value::from));
+    match finalizers.is_empty() {
+        true => metadata.remove("finalizers"),
+        false => metadata.insert("finalizers".into(), finalizers.into()),
+    };
 }
 
 /// Whether something must happen before the object may go. A namespace keeps its finalizers in its spec.
@@ -317,7 +392,6 @@ fn metadata(body: &mut Value) -> &mut Map<String, Value> {
 fn keep_server_owned(old: &Value, new: &mut Value) {
     let old = old["metadata"].as_object().cloned().unwrap_or_default();
     let new = metadata(new);
-    new.remove("managedFields");
     let kept = [
         "name",
         "namespace",
@@ -327,6 +401,8 @@ fn keep_server_owned(old: &Value, new: &mut Value) {
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
         "resourceVersion",
+        // Written by `attribute` alone.
+        "managedFields",
     ];
     for field in kept {
         match old.get(field) {

@@ -18,10 +18,16 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use torch_remote::apiserver::{Parts, Server, VirtualKind};
+use torch_remote::apiserver::readings::readings;
+use torch_remote::apiserver::{Authentication, Parts, Server, VirtualKind};
 use torch_remote::auth::{Keys, Sealer};
+use torch_remote::provider::Providers;
+use torch_remote::provider::local::{Local, Settings};
+use torch_remote::reconcile::garbage;
+use torch_remote::store::event::Recorder;
 use torch_remote::store::log::Tail;
 use torch_remote::store::{List, Objects, namespace};
+use torch_remote_api::provider::ProviderType;
 use tower::ServiceExt;
 
 use crate::database;
@@ -57,13 +63,18 @@ impl VirtualKind for Nothing {
 }
 
 impl Api {
-    /// Starts one.
+    /// Starts one, for tokens of its own keys.
     pub async fn start() -> Self {
+        Self::start_with(Authentication::default()).await
+    }
+
+    /// Starts one.
+    pub async fn start_with(authentication: Authentication) -> Self {
         let pool = database::fresh().await;
         let folder = tempfile::tempdir().unwrap();
         let sealer = Sealer::open_or_make(&folder.path().join("key")).unwrap();
-        let keys = Keys::load(pool.clone(), sealer, "https://control.test").await.unwrap();
-        let objects = Objects::new(pool);
+        let keys = Keys::load(pool.clone(), sealer.clone(), "https://control.test").await.unwrap();
+        let objects = Objects::new(pool).sealed_by(sealer);
         let tail = Tail::start(objects.clone()).await.unwrap();
         let stop = CancellationToken::new();
         let nothing: Arc<dyn VirtualKind> = Arc::new(Nothing(objects.clone()));
@@ -71,14 +82,23 @@ impl Api {
             objects: objects.clone(),
             cache: tail.cache(),
             keys: keys.clone(),
-            virtual_kinds: HashMap::from([("devices", nothing.clone()), ("tensors", nothing)]),
+            virtual_kinds: HashMap::from([("devices", nothing.clone()), ("tensors", nothing)])
+                .into_iter()
+                .chain(
+                    readings(objects.pool()).into_iter().filter(|(plural, _)| *plural == "customresourcedefinitions"),
+                )
+                .collect(),
             metrics: None,
             stop: stop.clone(),
         };
         tokio::spawn(tail.run(stop.clone()));
         tokio::spawn(namespace::collect(objects.clone(), stop.clone()));
+        let (recorder, writer) = Recorder::new(objects.clone(), "garbage-collector");
+        tokio::spawn(writer.run(stop.clone()));
+        tokio::spawn(garbage::collect(objects.clone(), recorder, stop.clone()));
         let token = keys.api_token("admin", &["system:masters"], 3600).unwrap();
-        Self { router: Server::new(parts).router(), objects, token, keys, folder, stop }
+        let server = Server::with_authentication(parts, authentication).with_providers(providers(folder.path()));
+        Self { router: server.router(), objects, token, keys, folder, stop }
     }
 
     /// Sends a request as the administrator.
@@ -167,6 +187,19 @@ impl Api {
     }
 }
 
+/// Providers that nobody asks for anything: they only say what they would make machines from.
+fn providers(folder: &std::path::Path) -> Providers {
+    let settings = Settings {
+        agent: "/nowhere".into(),
+        data_dir: folder.to_owned(),
+        short_dir: folder.to_owned(),
+        environment: Vec::new(),
+        threads: 0,
+        public_address: None,
+    };
+    Providers::default().with(ProviderType::Local, Arc::new(Local::new(settings)))
+}
+
 impl Drop for Api {
     fn drop(&mut self) {
         self.stop.cancel();
@@ -194,6 +227,11 @@ pub struct Events {
 }
 
 impl Events {
+    /// The events of an answer.
+    pub fn of(response: Response<Body>) -> Self {
+        Self { body: response.into_body(), line: Vec::new() }
+    }
+
     /// The next event; `None` when the watch has ended. Waits 30 s at most.
     pub async fn next(&mut self) -> Option<Value> {
         loop {

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use torch_remote::store::event::{self, Recorder};
 use torch_remote::store::{Key, Preconditions, Resource};
 
-const MANIFEST: &str = "apiVersion: torchremote.dev/v1alpha1
+pub const MANIFEST: &str = "apiVersion: torchremote.dev/v1alpha1
 kind: RemoteMachine
 metadata:
   name: box
@@ -23,27 +23,27 @@ spec:
 ";
 
 /// A kubectl against one server.
-struct Kubectl {
+pub struct Kubectl {
     program: PathBuf,
     config: PathBuf,
     folder: PathBuf,
 }
 
-struct Said {
-    out: String,
-    err: String,
-    fine: bool,
+pub struct Said {
+    pub out: String,
+    pub err: String,
+    pub fine: bool,
 }
 
 impl Kubectl {
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.env_clear().env("HOME", &self.folder).env("KUBECONFIG", &self.config).current_dir(&self.folder);
         command.env("PATH", std::env::var_os("PATH").unwrap()).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
         command
     }
 
-    async fn run(&self, arguments: &[&str]) -> Said {
+    pub async fn run(&self, arguments: &[&str]) -> Said {
         let output = tokio::time::timeout(Duration::from_secs(60), self.command(arguments).output());
         let output = output.await.unwrap_or_else(|_| panic!("kubectl {arguments:?} did not end")).unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -55,19 +55,19 @@ impl Kubectl {
         assert!(said.fine, "{} {arguments:?}:\n{}\n{}", self.program.display(), said.out, said.err);
     }
 
-    async fn ok(&self, arguments: &[&str]) -> String {
+    pub async fn ok(&self, arguments: &[&str]) -> String {
         let said = self.run(arguments).await;
         self.check(arguments, &said);
         said.out
     }
 
-    async fn refused(&self, arguments: &[&str]) -> String {
+    pub async fn refused(&self, arguments: &[&str]) -> String {
         let said = self.run(arguments).await;
         assert!(!said.fine, "{arguments:?} succeeded: {}", said.out);
         said.err
     }
 
-    fn file(&self, name: &str, text: &str) -> String {
+    pub fn file(&self, name: &str, text: &str) -> String {
         let path = self.folder.join(name);
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
@@ -88,7 +88,7 @@ fn programs() -> Vec<PathBuf> {
     found
 }
 
-async fn with_each_kubectl<F: AsyncFn(&Api, &Kubectl)>(test: F) {
+pub async fn with_each_kubectl<F: AsyncFn(&Api, &Kubectl)>(test: F) {
     for program in programs() {
         let api = Api::start().await;
         let config = api.serve().await;
@@ -274,8 +274,6 @@ async fn bad_input_is_named_and_nothing_is_done() {
         }
         let (_, machines) = api.get("/apis/torchremote.dev/v1alpha1/remotemachines").await;
         assert_eq!(machines["items"], json!([]));
-        let applied = kubectl.refused(&["apply", "--server-side", "-f", &kubectl.file("ssa.yaml", MANIFEST)]).await;
-        assert!(applied.contains("accepted media types include"), "{applied}");
         let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&kubectl.config).unwrap()).unwrap();
         config["users"][0]["user"]["token"] = json!("wrong");
         let stranger = Path::new(&kubectl.file("stranger", &config.to_string())).to_owned();
@@ -308,6 +306,64 @@ async fn every_example_can_be_applied_as_it_is() {
                 kubectl.ok(&["patch", machine, "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]).await;
             }
         }
+    })
+    .await;
+}
+
+const POOL: &str = "apiVersion: torchremote.dev/v1alpha1
+kind: MachinePool
+metadata:
+  name: train
+spec:
+  replicas: {min: 1, max: 4}
+  template:
+    spec:
+      provider: local
+      gpu: {type: CPU}
+---
+apiVersion: torchremote.dev/v1alpha1
+kind: GPUQuota
+metadata:
+  name: team
+spec:
+  gpus: [{type: H100, nominal: 8}]
+";
+
+#[tokio::test]
+async fn pools_are_scaled_and_found_by_category_and_definition_and_warnings_are_shown() {
+    with_each_kubectl(async |_, kubectl| {
+        let file = kubectl.file("pool.yaml", POOL);
+        let said = kubectl.run(&["apply", "-f", &file]).await;
+        kubectl.check(&["apply", "-f", &file], &said);
+        for words in [
+            "Warning: Provider local does not exist yet: nothing is made until it does",
+            "Warning: quotas are not enforced yet",
+        ] {
+            assert!(said.err.contains(words), "{}", said.err);
+        }
+        assert_eq!(kubectl.ok(&["diff", "-f", &file]).await, "");
+        let scaled = kubectl.ok(&["scale", "gpupool/train", "--replicas=3"]).await;
+        assert_eq!(scaled, "machinepool.torchremote.dev/train scaled\n");
+        assert_eq!(kubectl.ok(&["get", "gpupool", "train", "-o", "jsonpath={.spec.replicas.min}"]).await, "3");
+        let refused = kubectl.refused(&["scale", "gpupool/train", "--replicas=9"]).await;
+        assert!(refused.contains("must not be larger than spec.replicas.max (4)"), "{refused}");
+        let refused = kubectl.refused(&["scale", "gpupool/train", "--replicas=2", "--current-replicas=1"]).await;
+        assert!(refused.contains("Expected replicas to be 1, was 3"), "{refused}");
+        for (what, name) in [("gpu", "gpuquota.torchremote.dev/team"), ("all", "machinepool.torchremote.dev/train")] {
+            let found = kubectl.ok(&["get", what, "-o", "name"]).await;
+            assert!(found.contains(name), "{what}: {found}");
+        }
+        let wide = kubectl.ok(&["get", "machinepools", "-o", "wide"]).await;
+        assert!(wide.starts_with("NAME") && wide.contains("PROVIDER") && wide.contains("train"), "{wide}");
+        let definitions = kubectl.ok(&["get", "crds", "-o", "name"]).await;
+        let name = "customresourcedefinition.apiextensions.k8s.io/machinepools.torchremote.dev";
+        assert!(definitions.lines().any(|line| line == name), "{definitions}");
+        kubectl.ok(&["get", "events.events.k8s.io"]).await;
+        let explained = kubectl.ok(&["explain", "gpupool.spec.replicas.min"]).await;
+        assert!(explained.contains("At least so many"), "{explained}");
+        kubectl.ok(&["delete", "gpupool", "train", "--cascade=foreground", "--timeout=30s"]).await;
+        let gone = kubectl.refused(&["get", "gpupool", "train"]).await;
+        assert!(gone.contains(r#"machinepools.torchremote.dev "train" not found"#), "{gone}");
     })
     .await;
 }

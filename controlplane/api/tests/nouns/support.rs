@@ -15,13 +15,15 @@ pub fn good(plural: &str) -> Value {
     let rest = match plural {
         "namespaces" => json!({}),
         "events" => json!({"involvedObject": {"namespace": "default"}}),
+        "secrets" => json!({"type": "Opaque", "data": {"password": "aHVudGVyMg=="}}),
+        "serviceaccounts" => json!({}),
         "providers" => json!({"spec": {"type": "Local"}}),
         "remotemachines" => json!({"spec": {"provider": "local", "gpu": {"type": "CPU"}}}),
         "machinepools" => {
             json!({"spec": {"template": {"spec": {"provider": "local", "gpu": {"type": "CPU"}}}, "replicas": {"max": 2}}})
         }
         "deviceleases" => json!({"spec": {"gpu": [{"type": "CPU"}]}}),
-        "gpuquotas" => json!({"spec": {}}),
+        "gpuquotas" | "customresourcedefinitions" => json!({"spec": {}}),
         "devices" => json!({"status": {"machine": "m", "machineUID": "u", "index": 0, "gpu": "CPU", "phase": "Free"}}),
         "tensors" => {
             let status = json!({
@@ -47,6 +49,8 @@ pub fn full(plural: &str) -> Value {
             "source": {"component": "machine-reconciler"}, "count": 3, "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T23:59:00Z",
         }),
         "namespaces" => json!({"status": {"phase": "Active"}}),
+        "secrets" => json!({"data": {"username": "YW15"}}),
+        "serviceaccounts" => json!({"secrets": [{"name": "keys"}]}),
         "providers" => json!({"status": {"phase": "Ready", "machines": 2, "perHour": "7.90", "conditions": [ready()]}}),
         "remotemachines" => json!({"spec": {"gpu": {"type": "H100", "count": 2}, "slotsPerGPU": 1}, "status": {
             "phase": "Ready", "conditions": [ready()], "expiresAt": "2026-01-02T07:59:00Z", "keptAliveBy": ["default/a", "team/b"],
@@ -64,6 +68,7 @@ pub fn full(plural: &str) -> Value {
             "phase": "Leased", "holder": "amy", "lease": "default/a", "memoryBytes": 85_899_345_920_u64, "memoryUsedBytes": 1_610_612_736,
         }}),
         "tensors" => json!({"status": {"shape": [32, 32], "holder": "amy"}}),
+        "customresourcedefinitions" => json!({}),
         other => panic!("no full {other}"),
     };
     let mut object = good(plural);
