@@ -5,6 +5,7 @@
 //! changes nothing has no version; one task per replica reads the log, however many watch.
 
 pub mod agent;
+pub mod bounds;
 pub mod claim;
 pub mod device;
 pub mod event;
