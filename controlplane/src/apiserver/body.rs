@@ -80,3 +80,18 @@ pub fn configuration(bytes: &[u8]) -> Result<Document, Failure> {
 pub fn yaml(bytes: &[u8]) -> Result<Document, Failure> {
     Document::yaml(bytes).map_err(|error| Failure::bad_request(format!("the body is not valid YAML: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_does_not_arrive_is_given_up_with_a_status() {
+        let body = Body::from_stream(futures::stream::pending::<Result<Bytes, Infallible>>());
+        let refused = read(body).await.unwrap_err();
+        assert_eq!(refused.status().http_code(), 504);
+        assert_eq!(refused.status().message, "the request's body did not arrive within 30 s");
+    }
+}
