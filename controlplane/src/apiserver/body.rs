@@ -96,6 +96,6 @@ mod tests {
         let body = Body::from_stream(futures::stream::pending::<Result<Bytes, Infallible>>());
         let refused = read_within(body, Duration::ZERO).await.unwrap_err();
         assert_eq!(refused.status().http_code(), 504);
-        assert_eq!(refused.status().message, "the request's body did not arrive within 30 s");
+        assert_eq!(refused.status().message, "Timeout: the request's body did not arrive within 30 s");
     }
 }
