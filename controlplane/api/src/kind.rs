@@ -1,7 +1,9 @@
 //! The registry: every kind there is, with its names, columns and the one schema behind everything.
 
+mod audit;
 mod core;
 mod product;
+mod rbac;
 
 use std::sync::LazyLock;
 
@@ -77,6 +79,8 @@ pub fn kinds() -> &'static [Kind] {
     static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
         let mut kinds = core::kinds();
         kinds.extend(product::kinds());
+        kinds.extend(rbac::kinds());
+        kinds.push(audit::kind());
         kinds
     });
     &KINDS
@@ -138,6 +142,9 @@ impl Kind {
     /// Fills in defaults and drops null; see [`schema::default`].
     pub fn default(&self, object: &mut Value) {
         schema::default(&self.schema, object);
+        if self.group == crate::rbac::GROUP {
+            crate::rbac::complete(object);
+        }
     }
 
     /// Removes unknown fields; returns their paths.

@@ -3,12 +3,13 @@
 //! Owns what things are and which values are allowed. Leaves storage, transport and decisions to others. Invariant: no IO, no clock, no randomness.
 //!
 //! Values in manifests: [`duration`], [`money`], [`quantity`], [`gpu`], [`time`]. Every object: [`object`], [`condition`].
-//! Kinds: [`provider`], [`machine`], [`pool`], [`lease`], [`quota`], [`device`], [`tensor`], [`namespace`], [`event`]; all of them in [`kind`].
+//! Kinds: [`provider`], [`machine`], [`pool`], [`lease`], [`quota`], [`device`], [`tensor`], [`namespace`], [`event`], [`rbac`], [`audit`]; all of them in [`kind`].
 //! Judging objects: [`schema`], [`validate`], [`field`], [`format`]. Showing them: [`column`], [`table`], [`age`], [`path`].
 //! The server's documents: [`status`], [`discovery`], [`openapi`]; what clients select by: [`selector`].
 
 pub mod age;
 pub mod agent;
+pub mod audit;
 pub mod column;
 pub mod condition;
 pub mod device;
@@ -30,6 +31,7 @@ pub mod pool;
 pub mod provider;
 pub mod quantity;
 pub mod quota;
+pub mod rbac;
 pub mod schema;
 pub mod selector;
 pub mod status;
