@@ -3,6 +3,8 @@
 
 #[path = "server/any_input.rs"]
 mod any_input;
+#[path = "server/audit.rs"]
+mod audit;
 #[path = "server/auth.rs"]
 mod auth;
 #[path = "server/client.rs"]
@@ -13,12 +15,18 @@ mod database;
 mod harness;
 #[path = "server/kubectl.rs"]
 mod kubectl;
+#[path = "server/limits.rs"]
+mod limits;
+#[path = "server/matrix.rs"]
+mod matrix;
 #[path = "server/namespaces.rs"]
 mod namespaces;
 #[path = "server/objects.rs"]
 mod objects;
 #[path = "server/refusals.rs"]
 mod refusals;
+#[path = "server/roles.rs"]
+mod roles;
 #[path = "server/routes.rs"]
 mod routes;
 #[path = "server/sample.rs"]

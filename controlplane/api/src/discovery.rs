@@ -69,7 +69,12 @@ pub fn self_reviews() -> Vec<Resource> {
         verbs: &["create"],
         subresources: Vec::new(),
     };
-    let local = review("authorization.k8s.io", "LocalSubjectAccessReview", "localsubjectaccessreviews", "localsubjectaccessreview");
+    let local = review(
+        "authorization.k8s.io",
+        "LocalSubjectAccessReview",
+        "localsubjectaccessreviews",
+        "localsubjectaccessreview",
+    );
     vec![
         Resource { namespaced: true, ..local },
         review("authorization.k8s.io", "SubjectAccessReview", "subjectaccessreviews", "subjectaccessreview"),

@@ -11,6 +11,7 @@ use torch_remote_api::field::FieldError;
 use torch_remote_api::status::Status;
 
 use super::admission::{self, Admitted};
+use super::audit::Made;
 use super::failure::Failure;
 use super::parameters::{self, Asked, ListOptions, Parameters};
 use super::patch::Patch;
@@ -132,12 +133,15 @@ impl Call {
         let Admitted { mut body, warnings } = self.admit(body::object(&self.headers, bytes)?)?;
         admission::complete(self.kind, &self.caller, telemetry::traceparent().as_deref(), &mut body)?;
         admission::judge(self.kind, &body, None)?;
+        self.may_grant(&body, None)?;
         let name = body["metadata"]["name"].as_str().unwrap_or("").to_owned();
         let refused = |error| Failure::store(self.kind, &name, error);
         let mut write = self.server.objects().begin().await.map_err(refused)?;
         let object = write.create(self.resource, body).await.map_err(refused)?;
         let object = self.finish(write, object, dry_run).await?;
-        Ok(answer(StatusCode::CREATED, &view.object(&object.body, true), &warnings))
+        let mut response = answer(StatusCode::CREATED, &view.object(&object.body, true), &warnings);
+        response.extensions_mut().insert(Made(object.name().to_owned()));
+        Ok(response)
     }
 
     async fn update(&self, bytes: &[u8]) -> Result<Response, Failure> {
@@ -191,7 +195,7 @@ impl Call {
         admission::may_delete(self.kind, &self.name)?;
         let mut write = self.begin().await?;
         let old = self.lock(&mut write).await?;
-        lease::may_end(self, &old)?;
+        lease::may_change(self, &old)?;
         let deletion = write.delete(&self.key(), &options.require).await.map_err(|error| self.refused(error))?;
         let body = match deletion {
             Deletion::Removed(object) => {
@@ -212,7 +216,7 @@ impl Call {
         // Nothing is deleted unless everything may be.
         for object in &list.items {
             admission::may_delete(self.kind, object.name())?;
-            lease::may_end(self, object)?;
+            lease::may_change(self, object)?;
         }
         for object in &list.items {
             let key = Key::new(self.resource, object.namespace(), object.name());
@@ -244,6 +248,9 @@ impl Call {
 
     /// Puts the new object, or its status alone, in the place of the old one.
     async fn replace(&self, write: &mut Write, old: &Object, mut body: Value) -> Result<Object, Failure> {
+        if self.subresource.is_empty() {
+            lease::may_change(self, old)?;
+        }
         let uid = body["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty()).map(str::to_owned);
         let require = Preconditions { version: version_of(&body)?, uid };
         admission::keep(self.resource, &old.body, &mut body);
@@ -254,6 +261,7 @@ impl Call {
         };
         let object = replaced.map_err(|error| self.refused(error))?;
         admission::judge(self.kind, &object.body, Some(&old.body))?;
+        self.may_grant(&object.body, Some(&old.body))?;
         Ok(object)
     }
 
@@ -265,6 +273,15 @@ impl Call {
         let name = object.name().to_owned();
         let version = write.commit().await.map_err(|error| Failure::store(self.kind, &name, error))?;
         if let Some(version) = version {
+            // Who is told that a role has changed may count on it, here and now.
+            if self.resource.decides()
+                && let Err(error) = self.server.cache().reach(version).await
+            {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a role has changed; this replica will know soon"
+                );
+            }
             object.body["metadata"]["resourceVersion"] = version.to_string().into();
         }
         Ok(object)

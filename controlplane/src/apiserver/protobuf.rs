@@ -1,5 +1,7 @@
 //! Reads the few request bodies that kubectl sends as protobuf: an envelope of Kubernetes' own around typed kinds of core, authorization and
-//! authentication. Answers are always JSON. Own kinds never come this way.
+//! authentication, and roles. Answers are always JSON. Own kinds never come this way.
+
+mod rbac;
 
 use prost::Message;
 use serde_json::{Map, Value, json};
@@ -132,6 +134,8 @@ pub fn decode(body: &[u8]) -> Result<Value, Error> {
             json!({"spec": {"namespace": review.spec.unwrap_or_default().namespace}})
         }
         "SelfSubjectReview" => json!({}),
+        "Role" | "ClusterRole" => rbac::role(raw).map_err(Error::Broken)?,
+        "RoleBinding" | "ClusterRoleBinding" => rbac::binding(raw).map_err(Error::Broken)?,
         "DeleteOptions" => {
             let options = DeleteOptions::decode(raw).map_err(Error::Broken)?;
             present([("propagationPolicy", options.propagation_policy)])

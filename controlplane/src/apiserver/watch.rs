@@ -32,7 +32,7 @@ pub async fn watch(call: &Call) -> Result<Response, Failure> {
     let view = View::of(call.kind, &call.headers, &call.parameters)?;
     let options = WatchOptions::parse(&call.parameters)?;
     let selection = Selection::parse(call.kind, call.namespace.clone(), &call.parameters)?;
-    let watcher = call.server.admit_watcher()?;
+    let watcher = call.server.admit_watcher(&call.caller)?;
     let opened = open(call, &options).await;
     let subscription = match opened {
         Ok(subscription) => subscription,

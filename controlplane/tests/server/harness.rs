@@ -1,6 +1,5 @@
 //! A control plane's API without reconcilers: store, keys and router on a fresh database, in this process; over TLS for real clients.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +17,8 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use torch_remote::apiserver::{Parts, Server, VirtualKind};
+use torch_remote::apiserver::audit::{self, Trail};
+use torch_remote::apiserver::{Parts, Server, VirtualKind, limit};
 use torch_remote::auth::{Keys, Sealer};
 use torch_remote::store::log::Tail;
 use torch_remote::store::{List, Objects, namespace};
@@ -30,6 +30,8 @@ use crate::database;
 pub struct Api {
     /// To ask without a network.
     pub router: Router,
+    /// What the router is of.
+    pub server: Server,
     /// The store beneath.
     pub objects: Objects,
     /// Of an administrator.
@@ -59,6 +61,11 @@ impl VirtualKind for Nothing {
 impl Api {
     /// Starts one.
     pub async fn start() -> Self {
+        Self::limited(limit::Settings::default()).await
+    }
+
+    /// Starts one with limits.
+    pub async fn limited(limits: limit::Settings) -> Self {
         let pool = database::fresh().await;
         let folder = tempfile::tempdir().unwrap();
         let sealer = Sealer::open_or_make(&folder.path().join("key")).unwrap();
@@ -67,18 +74,58 @@ impl Api {
         let tail = Tail::start(objects.clone()).await.unwrap();
         let stop = CancellationToken::new();
         let nothing: Arc<dyn VirtualKind> = Arc::new(Nothing(objects.clone()));
+        let (trail, writer) = Trail::new(objects.pool().clone(), 90);
+        tokio::spawn(writer.run(stop.clone()));
+        let mut virtual_kinds = audit::events(objects.pool());
+        virtual_kinds.extend([("devices", nothing.clone()), ("tensors", nothing)]);
         let parts = Parts {
             objects: objects.clone(),
             cache: tail.cache(),
             keys: keys.clone(),
-            virtual_kinds: HashMap::from([("devices", nothing.clone()), ("tensors", nothing)]),
+            virtual_kinds,
+            limits,
+            trail,
             metrics: None,
             stop: stop.clone(),
         };
         tokio::spawn(tail.run(stop.clone()));
         tokio::spawn(namespace::collect(objects.clone(), stop.clone()));
         let token = keys.api_token("admin", &["system:masters"], 3600).unwrap();
-        Self { router: Server::new(parts).router(), objects, token, keys, folder, stop }
+        let server = Server::new(parts);
+        Self { router: server.clone().router(), server, objects, token, keys, folder, stop }
+    }
+
+    /// Gives a user a ClusterRole: in a namespace, or, if that is empty, everywhere.
+    pub async fn grant(&self, user: &str, role: &str, namespace: &str) {
+        let subjects = json!([{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}]);
+        self.bind(&format!("{user}-{role}"), role, namespace, subjects).await;
+    }
+
+    /// Gives subjects a ClusterRole: in a namespace, or, if that is empty, everywhere.
+    pub async fn bind(&self, name: &str, role: &str, namespace: &str, subjects: Value) {
+        let (kind, uri) = match namespace {
+            "" => ("ClusterRoleBinding", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings".to_owned()),
+            _ => ("RoleBinding", format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings")),
+        };
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "subjects": subjects,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        });
+        let (code, body) = self.send("POST", &uri, binding).await;
+        assert_eq!(code, StatusCode::CREATED, "{body}");
+    }
+
+    /// A token of a user.
+    pub fn token_of(&self, user: &str) -> String {
+        self.keys.api_token(user, &[], 600).unwrap()
+    }
+
+    /// Sends a request as this user.
+    pub async fn send_as(&self, user: &str, method: &str, uri: &str, body: Value) -> (StatusCode, Value) {
+        let patch = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let (code, _, body) =
+            self.ask_with(&self.token_of(user), method, uri, &[("content-type", patch)], body.to_string()).await;
+        (code, body)
     }
 
     /// Sends a request as the administrator.
@@ -102,7 +149,19 @@ impl Api {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> (StatusCode, http::HeaderMap, Value) {
-        let authorization = format!("Bearer {}", self.token);
+        self.ask_with(&self.token, method, uri, headers, body).await
+    }
+
+    /// Sends a request with this token.
+    pub async fn ask_with(
+        &self,
+        token: &str,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> (StatusCode, http::HeaderMap, Value) {
+        let authorization = format!("Bearer {token}");
         let headers: Vec<_> = headers.iter().copied().chain([("authorization", authorization.as_str())]).collect();
         let response = self.raw(method, uri, &headers, body.into()).await;
         let (parts, body) = response.into_parts();

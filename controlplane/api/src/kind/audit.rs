@@ -12,7 +12,10 @@ use crate::{
 };
 
 pub(super) fn kind() -> Kind {
-    let mut schema = object_schema("A call that wrote something or was refused, or an event of a lease. Kept for a time, changed by nobody.", Vec::new());
+    let mut schema = object_schema(
+        "A call that wrote something or was refused, or an event of a lease. Kept for a time, changed by nobody.",
+        Vec::new(),
+    );
     let own = structural::<AuditEvent>();
     if let (Some(all), Some(own)) = (schema["properties"].as_object_mut(), own["properties"].as_object()) {
         all.extend(own.clone());
@@ -30,7 +33,16 @@ pub(super) fn kind() -> Kind {
         served: true,
         has_status: false,
         subresources: &[],
-        selectable_fields: &["user", "verb", "decision", "code", "object.resource", "object.namespace", "object.name", "from"],
+        selectable_fields: &[
+            "user",
+            "verb",
+            "decision",
+            "code",
+            "object.resource",
+            "object.namespace",
+            "object.name",
+            "from",
+        ],
         columns: vec![
             Column::text("Time", "When it happened.", ".metadata.creationTimestamp"),
             Column::text("User", "Who did it.", ".user"),

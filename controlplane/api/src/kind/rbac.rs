@@ -17,8 +17,20 @@ pub(super) fn kinds() -> Vec<Kind> {
     let cluster_binding = "Who has a ClusterRole everywhere.";
     vec![
         kind("Role", "roles", schema(role, &structural::<Role>()), role_columns(), validate::role),
-        kind("ClusterRole", "clusterroles", schema(cluster_role, &structural::<ClusterRole>()), role_columns(), validate::cluster_role),
-        kind("RoleBinding", "rolebindings", schema(binding, &structural::<Binding>()), binding_columns(), validate::role_binding),
+        kind(
+            "ClusterRole",
+            "clusterroles",
+            schema(cluster_role, &structural::<ClusterRole>()),
+            role_columns(),
+            validate::cluster_role,
+        ),
+        kind(
+            "RoleBinding",
+            "rolebindings",
+            schema(binding, &structural::<Binding>()),
+            binding_columns(),
+            validate::role_binding,
+        ),
         kind(
             "ClusterRoleBinding",
             "clusterrolebindings",

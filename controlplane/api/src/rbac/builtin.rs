@@ -23,8 +23,21 @@ const PRODUCT: &str = "torchremote.dev";
 /// The ClusterRoles and ClusterRoleBindings.
 pub fn objects() -> Vec<Value> {
     let (star, paths) = (json!(["*"]), |urls: &[&str]| json!({"verbs": ["get"], "nonResourceURLs": urls}));
-    let everything = json!([{"verbs": star, "apiGroups": star, "resources": star}, {"verbs": star, "nonResourceURLs": star}]);
-    let discovery = ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/"];
+    let everything =
+        json!([{"verbs": star, "apiGroups": star, "resources": star}, {"verbs": star, "nonResourceURLs": star}]);
+    let discovery = [
+        "/api",
+        "/api/*",
+        "/apis",
+        "/apis/*",
+        "/healthz",
+        "/livez",
+        "/openapi",
+        "/openapi/*",
+        "/readyz",
+        "/version",
+        "/version/",
+    ];
     let monitoring = ["/healthz", "/livez", "/metrics", "/readyz"];
     let about_oneself = json!([
         rule(&["create"], "authentication.k8s.io", &["selfsubjectreviews"]),
@@ -71,7 +84,10 @@ fn viewer() -> Vec<Value> {
 }
 
 fn user() -> Vec<Value> {
-    let own = [rule(&WRITE, PRODUCT, &["deviceleases"]), rule(&["create"], PRODUCT, &["deviceleases/renew", "deviceleases/token"])];
+    let own = [
+        rule(&WRITE, PRODUCT, &["deviceleases"]),
+        rule(&["create"], PRODUCT, &["deviceleases/renew", "deviceleases/token"]),
+    ];
     viewer().into_iter().chain(own).collect()
 }
 
@@ -145,7 +161,8 @@ mod tests {
 
     #[test]
     fn each_role_has_what_the_one_below_has() {
-        for (above, below) in [(USER, VIEWER), (TEAM_ADMIN, USER), (OPERATOR, TEAM_ADMIN), ("cluster-admin", OPERATOR)] {
+        for (above, below) in [(USER, VIEWER), (TEAM_ADMIN, USER), (OPERATOR, TEAM_ADMIN), ("cluster-admin", OPERATOR)]
+        {
             let held = rules(above);
             assert!(missing(&held.iter().collect::<Vec<_>>(), &rules(below)).is_empty(), "{above} {below}");
             let held = rules(below);

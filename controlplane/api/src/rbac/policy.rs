@@ -179,7 +179,8 @@ impl Policy {
     pub fn rules_of<'a>(&'a self, user: User<'a>, namespace: &'a str) -> Vec<&'a PolicyRule> {
         static EVERYTHING: std::sync::LazyLock<[PolicyRule; 2]> = std::sync::LazyLock::new(|| {
             let star = || vec!["*".to_owned()];
-            let resources = PolicyRule { verbs: star(), api_groups: star(), resources: star(), ..PolicyRule::default() };
+            let resources =
+                PolicyRule { verbs: star(), api_groups: star(), resources: star(), ..PolicyRule::default() };
             [resources, PolicyRule { verbs: star(), non_resource_urls: star(), ..PolicyRule::default() }]
         });
         if master(user) {
@@ -211,7 +212,8 @@ fn master(user: User<'_>) -> bool {
 }
 
 fn aggregated(role: &ClusterRole, aggregation: &AggregationRule, all: &[(Metadata, ClusterRole)]) -> Vec<PolicyRule> {
-    let selected = |at: &Metadata| aggregation.cluster_role_selectors.iter().any(|selector| selector.matches(&at.labels));
+    let selected =
+        |at: &Metadata| aggregation.cluster_role_selectors.iter().any(|selector| selector.matches(&at.labels));
     let mut rules = role.rules.clone();
     for (_, other) in all.iter().filter(|(at, _)| selected(at)) {
         let new: Vec<PolicyRule> = other.rules.iter().filter(|rule| !rules.contains(rule)).cloned().collect();

@@ -63,7 +63,8 @@ impl<'a> Action<'a> {
         match self.target {
             Target::Path(path) => format!("User {user:?} cannot {verb} path {path:?}"),
             Target::Resource { group, resource, subresource, namespace, .. } => {
-                let whole = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
+                let whole =
+                    if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
                 let place = if namespace.is_empty() {
                     "at the cluster scope".to_owned()
                 } else {
@@ -119,8 +120,11 @@ impl PolicyRule {
                     }
                 }
             }
-            let on_path =
-                |path: &String| Self { verbs: vec![verb.clone()], non_resource_urls: vec![path.clone()], ..Self::default() };
+            let on_path = |path: &String| Self {
+                verbs: vec![verb.clone()],
+                non_resource_urls: vec![path.clone()],
+                ..Self::default()
+            };
             rights.extend(self.non_resource_urls.iter().map(on_path));
         }
         rights
@@ -135,7 +139,8 @@ impl PolicyRule {
             self.resources.iter().any(|pattern| resource_matches(pattern, plural, part))
         });
         let names = self.resource_names.is_empty()
-            || (!right.resource_names.is_empty() && right.resource_names.iter().all(|name| has(&self.resource_names, name)));
+            || (!right.resource_names.is_empty()
+                && right.resource_names.iter().all(|name| has(&self.resource_names, name)));
         let paths = right.non_resource_urls.iter().all(|path| {
             self.non_resource_urls.iter().any(|pattern| {
                 pattern == path || pattern.strip_suffix('*').is_some_and(|start| path.starts_with(start))
@@ -183,10 +188,8 @@ pub(super) fn quoted(list: &[String]) -> String {
 
 /// What of `wanted` is not in `held`, verbs on one resource together; in order of text.
 pub fn missing<'a>(held: &[&PolicyRule], wanted: impl IntoIterator<Item = &'a PolicyRule>) -> Vec<String> {
-    let lacking = wanted
-        .into_iter()
-        .flat_map(PolicyRule::rights)
-        .filter(|right| !held.iter().any(|rule| rule.covers(right)));
+    let lacking =
+        wanted.into_iter().flat_map(PolicyRule::rights).filter(|right| !held.iter().any(|rule| rule.covers(right)));
     let (mut simple, mut texts) = (BTreeMap::<(String, String), Vec<String>>::new(), BTreeSet::new());
     for right in lacking {
         match (right.api_groups.as_slice(), right.resources.as_slice(), right.resource_names.as_slice()) {
@@ -224,7 +227,9 @@ mod tests {
 
     #[test]
     fn a_rule_allows_what_it_names_and_nothing_else() {
-        let one = rule(json!({"verbs": ["get"], "apiGroups": ["g"], "resources": ["a", "b/c", "*/scale"], "resourceNames": ["x"]}));
+        let one = rule(
+            json!({"verbs": ["get"], "apiGroups": ["g"], "resources": ["a", "b/c", "*/scale"], "resourceNames": ["x"]}),
+        );
         for (verb, resource, part, name, allowed) in [
             ("get", "a", "", "x", true),
             ("get", "a", "", "y", false),
@@ -248,7 +253,9 @@ mod tests {
     #[test]
     fn a_star_at_the_end_of_a_path_stands_for_what_begins_so() {
         let paths = rule(json!({"verbs": ["get"], "nonResourceURLs": ["/api/*", "/version"]}));
-        for (path, allowed) in [("/api/v1", true), ("/api/", true), ("/api", false), ("/version", true), ("/version/x", false)] {
+        for (path, allowed) in
+            [("/api/v1", true), ("/api/", true), ("/api", false), ("/version", true), ("/version/x", false)]
+        {
             assert_eq!(paths.allows(&Action { verb: "get", target: Target::Path(path) }), allowed, "{path}");
         }
         let everywhere = rule(json!({"verbs": ["get"], "nonResourceURLs": ["*"]}));
@@ -259,7 +266,9 @@ mod tests {
     fn what_is_missing_is_named_verbs_of_one_resource_together() {
         let held = rule(json!({"verbs": ["get", "list"], "apiGroups": [""], "resources": ["secrets", "*/status"]}));
         let wanted = [
-            rule(json!({"verbs": ["get", "create", "delete"], "apiGroups": [""], "resources": ["secrets", "pods/status"]})),
+            rule(
+                json!({"verbs": ["get", "create", "delete"], "apiGroups": [""], "resources": ["secrets", "pods/status"]}),
+            ),
             rule(json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "resourceNames": ["a"]})),
             rule(json!({"verbs": ["get"], "nonResourceURLs": ["/metrics"]})),
         ];
@@ -273,7 +282,8 @@ mod tests {
                 r#"{NonResourceURLs:["/metrics"], Verbs:["get"]}"#,
             ]
         );
-        let named = rule(json!({"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a"]}));
+        let named =
+            rule(json!({"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a"]}));
         assert!(missing(&[&held], [&named]).is_empty(), "all names hold one name");
         assert_eq!(missing(&[&named], [&held]).len(), 2, "one name does not hold all names");
         let star = rule(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));

@@ -2,7 +2,12 @@
 
 use serde_json::Value;
 
-use crate::{field::FieldError, format, rbac::GROUP, schema::check::not_supported};
+use crate::{
+    field::{Cause, FieldError},
+    format,
+    rbac::GROUP,
+    schema::check::not_supported,
+};
 
 pub(crate) fn role(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     rules(new, true)
@@ -17,7 +22,10 @@ pub(crate) fn cluster_role(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let selectors = aggregation["clusterRoleSelectors"].as_array();
     let path = "aggregationRule.clusterRoleSelectors";
     if selectors.is_none_or(Vec::is_empty) {
-        errors.push(FieldError::required(path, "at least one clusterRoleSelector required if aggregationRule is non-nil"));
+        errors.push(FieldError::required(
+            path,
+            "at least one clusterRoleSelector required if aggregationRule is non-nil",
+        ));
     }
     for (index, selector) in selectors.into_iter().flatten().enumerate() {
         check_selector(&format!("{path}[{index}]"), selector, &mut errors);
@@ -46,7 +54,8 @@ fn rules(new: &Value, namespaced: bool) -> Vec<FieldError> {
         }
         let urls = &rule["nonResourceURLs"];
         if !empty(urls) {
-            let mut wrong = |detail: &str| errors.push(FieldError::invalid(path("nonResourceURLs"), urls.clone(), detail));
+            let mut wrong =
+                |detail: &str| errors.push(FieldError::invalid(path("nonResourceURLs"), urls.clone(), detail));
             if namespaced {
                 wrong("namespaced rules cannot apply to non-resource URLs");
             }
@@ -125,9 +134,12 @@ fn check_subject(path: &str, subject: &Value, namespaced: bool, errors: &mut Vec
     match subject["kind"].as_str().unwrap_or_default() {
         "ServiceAccount" => {
             let wrong = Some(name).filter(|name| !name.is_empty()).map(format::subdomain).unwrap_or_default();
-            errors.extend(wrong.into_iter().map(|detail| FieldError::invalid(format!("{path}.name"), name.into(), detail)));
+            errors.extend(
+                wrong.into_iter().map(|detail| FieldError::invalid(format!("{path}.name"), name.into(), detail)),
+            );
             if !group.is_empty() {
-                errors.push(not_supported(&format!("{path}.apiGroup"), &subject["apiGroup"], &[""]));
+                let supported = "supported values: \"\"";
+                errors.push(FieldError::new(Cause::NotSupported, format!("{path}.apiGroup"), group.into(), supported));
             }
             if !namespaced && subject["namespace"].as_str().is_none_or(str::is_empty) {
                 errors.push(FieldError::required(format!("{path}.namespace"), ""));
@@ -138,6 +150,8 @@ fn check_subject(path: &str, subject: &Value, namespaced: bool, errors: &mut Vec
                 errors.push(not_supported(&format!("{path}.apiGroup"), &group.into(), &[GROUP]));
             }
         }
-        _ => errors.push(not_supported(&format!("{path}.kind"), &subject["kind"], &["ServiceAccount", "User", "Group"])),
+        _ => {
+            errors.push(not_supported(&format!("{path}.kind"), &subject["kind"], &["ServiceAccount", "User", "Group"]))
+        }
     }
 }

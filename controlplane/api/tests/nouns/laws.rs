@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use torch_remote_api::{
     audit::AuditEvent, column::Cell, device::Device, event::Event, kinds, lease::DeviceLease, machine::RemoteMachine,
-    namespace::Namespace, path, pool::MachinePool, provider::Provider, quota::GpuQuota,
-    object::ObjectMeta, rbac, schema, tensor::Tensor,
+    namespace::Namespace, object::ObjectMeta, path, pool::MachinePool, provider::Provider, quota::GpuQuota, rbac,
+    schema, tensor::Tensor,
 };
 
 use crate::support::{full, good, judged, kind, merge};

@@ -29,9 +29,19 @@ fn sample() -> Policy {
     let objects = [
         role("ClusterRole", "", "reader", reads("things")),
         role("Role", "a", "reader", reads("secrets")),
-        binding("a", "team", ("ClusterRole", "reader"), json!([{"kind": "User", "name": "ana"}, {"kind": "Group", "name": "vision"}])),
+        binding(
+            "a",
+            "team",
+            ("ClusterRole", "reader"),
+            json!([{"kind": "User", "name": "ana"}, {"kind": "Group", "name": "vision"}]),
+        ),
         binding("a", "own", ("Role", "reader"), json!([{"kind": "ServiceAccount", "name": "bot"}])),
-        binding("", "all", ("ClusterRole", "reader"), json!([{"kind": "ServiceAccount", "name": "bot", "namespace": "b"}, {"kind": "ServiceAccount", "name": "lost"}])),
+        binding(
+            "",
+            "all",
+            ("ClusterRole", "reader"),
+            json!([{"kind": "ServiceAccount", "name": "bot", "namespace": "b"}, {"kind": "ServiceAccount", "name": "lost"}]),
+        ),
         binding("a", "dangling", ("Role", "gone"), json!([{"kind": "User", "name": "eve"}])),
     ];
     Policy::new(&objects)
@@ -82,7 +92,8 @@ fn the_reason_names_the_binding_or_the_role_that_does_not_exist() {
 fn without_any_object_nobody_but_a_master_may_do_anything() {
     let policy = Policy::new([]);
     assert!(!decide(&policy, "ana", &["system:authenticated"], "get", ("things", "a")).allowed());
-    let broken = json!({"kind": "ClusterRoleBinding", "metadata": {"name": "x"}, "subjects": [{"kind": "User", "name": "ana"}]});
+    let broken =
+        json!({"kind": "ClusterRoleBinding", "metadata": {"name": "x"}, "subjects": [{"kind": "User", "name": "ana"}]});
     assert!(!decide(&Policy::new([&broken]), "ana", &[], "get", ("things", "a")).allowed());
 }
 
@@ -113,7 +124,8 @@ fn nobody_grants_what_it_does_not_have() {
     );
     assert!(policy.may_grant(ana, "b", &wanted(reads("things"))).is_err(), "held in another namespace");
     let root = User { name: "root", groups: &[MASTERS.to_owned()] };
-    let everything = json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, {"verbs": ["*"], "nonResourceURLs": ["*"]}]);
+    let everything =
+        json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, {"verbs": ["*"], "nonResourceURLs": ["*"]}]);
     assert_eq!(policy.may_grant(root, "", &wanted(everything)), Ok(()));
 }
 
@@ -126,7 +138,8 @@ fn paths_are_for_the_whole_cluster() {
         binding("", "all", ("ClusterRole", "metrics"), json!([{"kind": "User", "name": "bob"}])),
     ];
     let policy = Policy::new(&objects);
-    let asks = |name| policy.decide(User { name, groups: &[] }, &Action { verb: "get", target: Target::Path("/metrics") });
+    let asks =
+        |name| policy.decide(User { name, groups: &[] }, &Action { verb: "get", target: Target::Path("/metrics") });
     assert!(!asks("ana").allowed());
     assert!(asks("bob").allowed());
 }
