@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 const REMEMBERED: usize = 10_000;
 /// How often a caller that is refused again and again leaves a row in the audit.
 const TOLD: Duration = Duration::from_secs(1);
-/// Refused logins of one address per second, and at once.
-const FAILURES: Rate = Rate { per_second: 20.0, burst: 100.0 };
 
 /// What each caller may ask for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,6 +20,8 @@ pub struct Settings {
     pub requests: Rate,
     /// Renewals of leases and calls for tokens, which the former do not use up.
     pub renewals: Rate,
+    /// Calls of one address that do not say believably whose they are.
+    pub failures: Rate,
     /// Watches at once.
     pub watches: usize,
 }
@@ -37,8 +37,12 @@ pub struct Rate {
 
 impl Default for Settings {
     fn default() -> Self {
-        let requests = Rate { per_second: 200.0, burst: 1000.0 };
-        Self { requests, renewals: Rate { per_second: 100.0, burst: 500.0 }, watches: 2000 }
+        Self {
+            requests: Rate { per_second: 200.0, burst: 1000.0 },
+            renewals: Rate { per_second: 100.0, burst: 500.0 },
+            failures: Rate { per_second: 20.0, burst: 100.0 },
+            watches: 2000,
+        }
     }
 }
 
@@ -116,7 +120,7 @@ impl Limits {
         match lane {
             Lane::Requests => self.settings.requests,
             Lane::Renewals => self.settings.renewals,
-            Lane::Failures => FAILURES,
+            Lane::Failures => self.settings.failures,
         }
     }
 
@@ -180,7 +184,7 @@ mod tests {
 
     fn limits() -> Limits {
         let small = Rate { per_second: 2.0, burst: 3.0 };
-        Limits::new(Settings { requests: small, renewals: small, watches: 2 })
+        Limits::new(Settings { requests: small, renewals: small, failures: small, watches: 2 })
     }
 
     #[test]

@@ -11,8 +11,12 @@ use crate::sample::{LEASES, MACHINES};
 #[tokio::test]
 async fn a_caller_that_asks_too_much_is_told_to_come_back_and_others_and_its_leases_go_on() {
     let slow = Rate { per_second: 0.1, burst: 3.0 };
-    let api =
-        Api::limited(Settings { requests: slow, renewals: Rate { per_second: 0.1, burst: 2.0 }, watches: 1 }).await;
+    let api = Api::limited(Settings {
+        requests: slow,
+        renewals: Rate { per_second: 0.1, burst: 2.0 },
+        ..Settings::default()
+    })
+    .await;
     api.grant("ana", "user", "default").await;
     for _ in 0..3 {
         assert_eq!(api.send_as("ana", "GET", MACHINES, Value::Null).await.0, StatusCode::OK);
