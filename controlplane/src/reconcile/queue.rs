@@ -50,6 +50,7 @@ pub(super) async fn reconcile(shared: &Shared) -> Result<Again, Error> {
 }
 
 async fn observe(shared: &Shared) -> Result<Scene, Error> {
+    rows::enqueue_all(shared.pool()).await?;
     let queued = rows::waiting(shared.pool()).await?;
     let mut slots = if queued.is_empty() { BTreeMap::new() } else { slot::all(shared.pool()).await? };
     let (mut machines, mut keys) = (vec![], HashMap::new());

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::PgPool;
-use torch_remote_api::lease::{ENDED_KEPT, EndReason, Endpoint};
+use torch_remote_api::lease::{ENDED_KEPT, EndReason, Endpoint, RENEWS, WAITER};
+use torch_remote_api::object::LEASE_FINALIZER;
 use torch_remote_plan::lease::{Binding, Live, Phase, Release, State};
 use uuid::Uuid;
 
@@ -117,6 +118,25 @@ pub async fn enqueue(pool: &PgPool, lease: Uuid, renews: bool) -> Result<(), Err
         renews
     );
     made.execute(pool).await.map_err(Error::database("put a lease into the queue")).map(drop)
+}
+
+/// Puts every lease into the queue that was made and is in none, so that none goes before an elder one whose turn to be looked at has not come.
+///
+/// # Errors
+/// The database failed.
+pub async fn enqueue_all(pool: &PgPool) -> Result<(), Error> {
+    let made = sqlx::query!(
+        "insert into lease_live (lease_uid, created_at, waiting_since, renewed_at)
+         select uid, created_at, clock_now(), case when body #>> array['metadata', 'annotations', $3] = $4 then clock_now() end
+         from object where grp = $1 and plural = $2 and not deleting and body #> '{metadata,finalizers}' ? $5
+         and not exists (select from lease_live l where l.lease_uid = uid) on conflict do nothing",
+        Resource::LEASES.group,
+        Resource::LEASES.plural,
+        WAITER,
+        RENEWS,
+        LEASE_FINALIZER
+    );
+    made.execute(pool).await.map_err(Error::database("put new leases into the queue")).map(drop)
 }
 
 /// Its waiter is alive. True while it waits or is bound; false when it is over or was never seen.

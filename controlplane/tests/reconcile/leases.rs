@@ -1,8 +1,9 @@
 //! Leases, from the queue to the release.
 
 use serde_json::{Value, json};
-use torch_remote::store::{Resource, lease};
+use torch_remote::store::{Key, Resource, lease};
 use torch_remote_api::lease::{RENEWS, WAITER};
+use torch_remote_api::object::LEASE_FINALIZER;
 use uuid::Uuid;
 
 use crate::world::{World, fact, until};
@@ -328,6 +329,28 @@ async fn of_two_leases_made_in_one_second_the_elder_is_granted_first() {
         .await
         .unwrap();
     assert_eq!(uids, names);
+}
+
+#[tokio::test]
+async fn the_queue_knows_an_elder_lease_though_a_younger_one_was_looked_at_first() {
+    let world = World::new().await;
+    for name in ["elder", "younger"] {
+        let object = world.lease(name, json!({})).await;
+        let mut write = world.objects.begin().await.unwrap();
+        write.add_finalizer(&Key::new(LEASES, "default", name), LEASE_FINALIZER).await.unwrap();
+        write.commit().await.unwrap();
+        if name == "younger" {
+            lease::enqueue(&world.pool, uid(&object.body), false).await.unwrap();
+        }
+    }
+    let known = async || {
+        let mut queue = lease::waiting(&world.pool).await.unwrap();
+        queue.sort_by_key(|lease| lease.created_at);
+        queue.iter().map(|lease| lease.body["metadata"]["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(known().await, ["younger"]);
+    lease::enqueue_all(&world.pool).await.unwrap();
+    assert_eq!(known().await, ["elder", "younger"]);
 }
 
 #[tokio::test]
