@@ -26,6 +26,8 @@ pub mod render;
 pub mod review;
 pub mod routes;
 pub mod selection;
+pub mod service_account;
+pub mod token_review;
 pub mod virtual_kind;
 pub mod watch;
 
@@ -43,10 +45,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use torch_remote_api::Kind;
 use torch_remote_api::status::Status;
+use torch_remote_api::token::ACCOUNT_SECONDS;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
-use crate::auth::{Caller, Keys, Policies};
+use crate::auth::{Authenticator, Caller, Issuers, Keys, Policies};
 use crate::store::Objects;
 use crate::store::watch_cache::WatchCache;
 use crate::telemetry;
@@ -88,12 +91,28 @@ pub struct Parts {
     pub stop: CancellationToken,
 }
 
+/// How callers are told apart beside the tokens of our own keys.
+#[derive(Debug, Clone)]
+pub struct Authentication {
+    /// Others whose tokens are accepted.
+    pub issuers: Issuers,
+    /// Longest life of a service account's token, seconds.
+    pub account_seconds: i64,
+}
+
+impl Default for Authentication {
+    fn default() -> Self {
+        Self { issuers: Issuers::default(), account_seconds: ACCOUNT_SECONDS }
+    }
+}
+
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct Server(Arc<Shared>);
 
 struct Shared {
     parts: Parts,
+    authentication: Authentication,
     documents: Documents,
     policies: Policies,
     limits: Arc<Limits>,
@@ -109,10 +128,16 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// A server of these parts.
+    /// A server of these parts, for callers with tokens of our own.
     pub fn new(parts: Parts) -> Self {
+        Self::with_authentication(parts, Authentication::default())
+    }
+
+    /// A server of these parts.
+    pub fn with_authentication(parts: Parts, authentication: Authentication) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
         Self(Arc::new(Shared {
+            authentication,
             documents: Documents::new(),
             policies: Policies::new(parts.cache.clone()),
             limits: Arc::new(Limits::new(parts.limits)),
@@ -167,6 +192,16 @@ impl Server {
 
     fn trail(&self) -> &Trail {
         &self.0.parts.trail
+    }
+
+    /// How callers are told apart beside the tokens of our own keys.
+    pub fn authentication(&self) -> &Authentication {
+        &self.0.authentication
+    }
+
+    /// Finds out who calls.
+    pub fn authenticator(&self) -> Authenticator<'_> {
+        Authenticator { keys: self.keys(), cache: self.cache(), issuers: &self.0.authentication.issuers }
     }
 
     fn documents(&self) -> &Documents {

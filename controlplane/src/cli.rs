@@ -7,11 +7,14 @@ mod apply;
 mod connection;
 mod delete;
 mod error;
+mod exec;
 mod get;
 mod kind;
+pub mod login;
 mod manifest;
 mod table;
 mod target;
+mod token;
 mod wait;
 
 use std::io::Write;
@@ -39,8 +42,10 @@ pub enum Command {
     Delete(delete::DeleteArgs),
     /// Print the version of this program and of the control plane.
     Version(VersionArgs),
+    /// Log in to a control plane with its issuer, and write the kubeconfig for it.
+    Login(login::LoginArgs),
     /// Print the current token of the kubeconfig's user.
-    Token(ConnectionArgs),
+    Token(token::TokenArgs),
     /// Print the kubeconfig in use, whole in one file.
     Kubeconfig(ConnectionArgs),
 }
@@ -97,10 +102,8 @@ pub async fn run(command: Command, out: &mut (dyn Write + Send)) -> Result<(), E
         Command::Wait(args) => wait::run(args, out).await,
         Command::Delete(args) => delete::run(args, out).await,
         Command::Version(args) => version(args, out).await,
-        Command::Token(args) => {
-            let token = Connection::open(&args).await?.token()?;
-            print(out, format_args!("{token}\n"))
-        }
+        Command::Login(args) => login::run(args, out).await,
+        Command::Token(args) => token::run(args, out).await,
         Command::Kubeconfig(args) => {
             let text = Connection::open(&args).await?.kubeconfig()?;
             print(out, format_args!("{text}"))

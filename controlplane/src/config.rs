@@ -33,6 +33,8 @@ pub enum Command {
     Up(Box<UpArgs>),
     /// Run a control plane against a Postgres of yours. Run several for availability.
     Serve(Box<ServeArgs>),
+    /// After a signing key was lost to a stranger: remove all of them and make others. Every token signed so far is refused from then on.
+    ReplaceKeys(ReplaceKeysArgs),
     /// A command of the client.
     #[command(flatten)]
     Client(Box<cli::Command>),
@@ -101,6 +103,18 @@ pub struct ListenerArgs {
     pub audit_days: u32,
 }
 
+/// Who may log in, and for how long.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Logging in")]
+pub struct AuthenticationArgs {
+    /// YAML list of the issuers (OpenID Connect) whose tokens are accepted; docs/login.md says what it holds.
+    #[arg(long, env = "TORCH_REMOTE_OIDC_CONFIG", value_name = "FILE")]
+    pub oidc_config: Option<PathBuf>,
+    /// Longest life of a service account's token, up to 24h. [default: 1h]
+    #[arg(long, env = "TORCH_REMOTE_ACCOUNT_TOKEN_LIFE", value_name = "DURATION", value_parser = parse_duration)]
+    pub account_token_life: Option<Duration>,
+}
+
 const UP_EXAMPLES: &str = "\
 Examples:
   torch-remote up
@@ -131,6 +145,9 @@ pub struct UpArgs {
     /// Local agents.
     #[command(flatten)]
     pub local: LocalArgs,
+    /// Who may log in.
+    #[command(flatten)]
+    pub authentication: AuthenticationArgs,
     /// Limits.
     #[command(flatten)]
     pub listener: ListenerArgs,
@@ -183,12 +200,26 @@ pub struct ServeArgs {
     /// Local agents.
     #[command(flatten)]
     pub local: LocalArgs,
+    /// Who may log in.
+    #[command(flatten)]
+    pub authentication: AuthenticationArgs,
     /// Limits.
     #[command(flatten)]
     pub listener: ListenerArgs,
     /// Logs and traces.
     #[command(flatten)]
     pub telemetry: TelemetryArgs,
+}
+
+/// `torch-remote replace-keys`.
+#[derive(Debug, Clone, Args)]
+pub struct ReplaceKeysArgs {
+    /// The Postgres of the control plane; its replicas may run meanwhile.
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: String,
+    /// File with the key that seals secrets in the database.
+    #[arg(long, env = "TORCH_REMOTE_KEY_FILE", value_name = "FILE")]
+    pub key_file: PathBuf,
 }
 
 /// The conventional folders of the user, as the environment names them.

@@ -11,6 +11,7 @@ pub mod config;
 pub mod document;
 pub mod explain;
 pub mod kubeconfig;
+pub mod outbound;
 pub mod postgres;
 pub mod provider;
 pub mod reconcile;

@@ -28,6 +28,7 @@ fn run(command: Command) -> Result<(), Box<dyn Explain>> {
     match command {
         Command::Up(args) => server().block_on(async { Ok(up::run(*args, &mut std::io::stdout(), stop()).await?) }),
         Command::Serve(args) => server().block_on(async { Ok(serve::run(*args, stop()).await?) }),
+        Command::ReplaceKeys(args) => server().block_on(async { Ok(serve::replace_keys(&args).await?) }),
         Command::Client(command) => {
             let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
             runtime.block_on(async { Ok(cli::run(*command, &mut std::io::stdout()).await?) })

@@ -17,11 +17,14 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use torch_remote_api::provider::ProviderType;
+use torch_remote_api::token::ACCOUNT_SECONDS;
 
-use crate::apiserver::{self, limit};
+use crate::apiserver::{self, Authentication, limit};
+use crate::auth::issuer::Pace;
 use crate::auth::seal::{self, Sealer};
-use crate::auth::{ADMINISTRATORS, Keys, keys};
-use crate::config::{ListenerArgs, ServeArgs};
+use crate::auth::verify::API_SECONDS;
+use crate::auth::{ADMINISTRATORS, Issuers, Keys, issuer, keys};
+use crate::config::{AuthenticationArgs, ListenerArgs, ReplaceKeysArgs, ServeArgs};
 use crate::explain::Explain;
 use crate::kubeconfig::{self, Kubeconfig};
 use crate::provider::{Local, Providers};
@@ -83,6 +86,9 @@ pub enum Error {
     /// The listener.
     #[error(transparent)]
     Listen(port::Error),
+    /// The issuers of the configuration.
+    #[error("cannot use the issuers of --oidc-config")]
+    Issuers(#[source] issuer::config::Error),
     /// Files for the administrator.
     #[error(transparent)]
     Kubeconfig(kubeconfig::Error),
@@ -100,6 +106,7 @@ impl Explain for Error {
             Self::Store(_) | Self::Authority(_) => "DatabaseUnusable",
             Self::Tls(error) => error.reason(),
             Self::Listen(error) => error.reason(),
+            Self::Issuers(_) => "InvalidOIDCConfig",
             Self::Kubeconfig(error) => error.reason(),
             Self::Telemetry(error) => error.reason(),
         }
@@ -118,6 +125,9 @@ impl Explain for Error {
             Self::Store(_) | Self::Authority(_) => "Is this the database of this release of torch-remote?".into(),
             Self::Tls(error) => error.fix(),
             Self::Listen(error) => error.fix(),
+            Self::Issuers(_) => {
+                "It is a YAML list such as `- {issuer: https://login.example.org, audiences: [torch-remote]}`; docs/login.md says the rest.".into()
+            }
             Self::Kubeconfig(error) => error.fix(),
             Self::Telemetry(error) => error.fix(),
         }
@@ -134,6 +144,8 @@ pub struct Setup {
     pub listener: TcpListener,
     /// Certificate and key the operator brought; none: a leaf of our own authority.
     pub identity: Option<Identity>,
+    /// How callers are told apart beside the tokens of our own keys.
+    pub authentication: Authentication,
     /// Limits.
     pub limits: ListenerArgs,
     /// Name of this replica.
@@ -166,7 +178,7 @@ impl ControlPlane {
     pub async fn start(setup: Setup) -> Result<Self, Error> {
         store::migrate(&setup.pool).await.map_err(Error::Store)?;
         let keys = Keys::load(setup.pool.clone(), setup.sealer.clone(), ISSUER).await.map_err(Error::Keys)?;
-        let objects = Objects::new(setup.pool.clone());
+        let objects = Objects::new(setup.pool.clone()).sealed_by(setup.sealer.clone());
         let (serving, reconciling, background) = (Stage::default(), Stage::default(), Stage::default());
         let (tls, authority) = match setup.identity {
             Some(identity) => (identity.server_config().map_err(Error::Tls)?, None),
@@ -188,6 +200,7 @@ impl ControlPlane {
         background.run(|stop| store::log::keep_compact(objects.clone(), stop));
         background.run(|stop| store::namespace::collect(objects.clone(), stop));
         background.run(|stop| keys.clone().keep(stop));
+        background.run(|stop| setup.authentication.issuers.clone().keep(stop));
         background.run(|stop| upkeep(setup.metrics.clone(), stop));
 
         let reconcilers = reconcile::Parts {
@@ -215,7 +228,7 @@ impl ControlPlane {
             metrics: Some(setup.metrics),
             stop: serving.stop.clone(),
         };
-        let router = apiserver::Server::new(parts).router();
+        let router = apiserver::Server::with_authentication(parts, setup.authentication).router();
         let https = Https { tls, router, connections: setup.limits.max_connections, drain: DRAIN };
         serving.run(|stop| https.serve(setup.listener, stop));
         tracing::info!(replica = setup.replica, "control plane started");
@@ -288,6 +301,17 @@ async fn reconcile_until(parts: reconcile::Parts, stop: CancellationToken) {
     }
 }
 
+/// What the command line says of who may log in.
+///
+/// # Errors
+/// [`Error::Issuers`].
+pub fn authentication(args: &AuthenticationArgs) -> Result<Authentication, Error> {
+    let settings = args.oidc_config.as_deref().map(issuer::config::read).transpose().map_err(Error::Issuers)?;
+    let issuers = Issuers::new(settings.unwrap_or_default(), Pace::default()).map_err(Error::Issuers)?;
+    let longest = args.account_token_life.map(|life| i64::try_from(life.as_secs()).unwrap_or(i64::MAX));
+    Ok(Authentication { issuers, account_seconds: longest.unwrap_or(ACCOUNT_SECONDS).clamp(600, API_SECONDS) })
+}
+
 /// Runs `serve` until `stop`.
 ///
 /// # Errors
@@ -318,11 +342,27 @@ pub async fn run(args: ServeArgs, stop: CancellationToken) -> Result<(), Error> 
     ended
 }
 
+/// Runs `replace-keys`.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn replace_keys(args: &ReplaceKeysArgs) -> Result<(), Error> {
+    let sealer = Sealer::open(&args.key_file).map_err(Error::Key)?;
+    let options = crate::store::pool::options().max_connections(1);
+    let pool = options.connect(&args.database_url).await.map_err(|source| Error::Database { source })?;
+    // Read first: with another key file than the database's, nothing is replaced.
+    Keys::load(pool.clone(), sealer.clone(), ISSUER).await.map_err(Error::Keys)?;
+    keys::replace(&pool, &sealer).await.map_err(Error::Keys)?;
+    pool.close().await;
+    Ok(())
+}
+
 async fn start(
     args: &ServeArgs,
     (sealer, identity): (Sealer, Option<Identity>),
     telemetry: &Telemetry,
 ) -> Result<ControlPlane, Error> {
+    let authentication = authentication(&args.authentication)?;
     let listener = port::listen(args.listen).await.map_err(Error::Listen)?;
     let options = crate::store::pool::options().max_connections(args.database_connections);
     let pool = options.connect(&args.database_url).await.map_err(|source| Error::Database { source })?;
@@ -331,6 +371,7 @@ async fn start(
         sealer,
         listener,
         identity,
+        authentication,
         limits: args.listener.clone(),
         replica: args.replica.clone().unwrap_or_else(replica),
         metrics: telemetry.metrics.clone(),

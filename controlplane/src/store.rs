@@ -19,6 +19,7 @@ pub mod object;
 pub mod pool;
 pub mod role;
 pub mod sealed;
+mod secret;
 pub mod signing_key;
 pub mod slot;
 pub mod tensor;

@@ -148,6 +148,7 @@ impl Run<'_> {
             sealer,
             listener,
             identity: None,
+            authentication: serve::authentication(&self.args.authentication).map_err(Error::Serve)?,
             limits: self.args.listener.clone(),
             // One process at a time has the data directory; the next takes over what this one held at once.
             replica: "up".into(),

@@ -1,8 +1,12 @@
 //! The store, authentication and the API: on a real Postgres, and with real kubectl. One program, so that it is linked once.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "server/accounts.rs"]
+mod accounts;
 #[path = "server/any_input.rs"]
 mod any_input;
+#[path = "server/attacks.rs"]
+mod attacks;
 #[path = "server/audit.rs"]
 mod audit;
 #[path = "server/auth.rs"]
@@ -13,10 +17,14 @@ mod client;
 mod database;
 #[path = "server/harness.rs"]
 mod harness;
+#[path = "server/issuer.rs"]
+mod issuer;
 #[path = "server/kubectl.rs"]
 mod kubectl;
 #[path = "server/limits.rs"]
 mod limits;
+#[path = "server/login.rs"]
+mod login;
 #[path = "server/matrix.rs"]
 mod matrix;
 #[path = "server/namespaces.rs"]
@@ -31,6 +39,8 @@ mod roles;
 mod routes;
 #[path = "server/sample.rs"]
 mod sample;
+#[path = "server/secrets.rs"]
+mod secrets;
 #[path = "server/store.rs"]
 mod store;
 #[path = "server/watches.rs"]

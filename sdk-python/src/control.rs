@@ -7,6 +7,7 @@ mod background;
 mod config;
 mod connection;
 mod error;
+mod exec;
 mod renewal;
 mod trace;
 mod vigil;

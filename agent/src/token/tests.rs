@@ -161,6 +161,36 @@ fn each_claim_is_required_and_of_its_type() {
 }
 
 #[test]
+fn documents_that_two_readers_could_read_differently_are_refused() {
+    let sign = |header: &str, claims: &str| {
+        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &keys(1).private, Algorithm::EdDSA).unwrap();
+        format!("{message}.{signature}")
+    };
+    let (header, claims) = (header().to_string(), claims().to_string());
+    assert_eq!(reason(&sign(&header, &claims)), "accepted");
+    for given in [r#""sub":"root""#, r#""lease":"lease-2""#, r#""exp":9999999999"#, r#""aud":"machine-2""#] {
+        let twice = claims.replacen('{', &format!("{{{given},"), 1);
+        assert_ne!(reason(&sign(&header, &twice)), "accepted", "{given}");
+    }
+    for given in [r#""alg":"none""#, r#""kid":"k2""#, r#""typ":"api+jwt""#] {
+        let twice = header.replacen('{', &format!("{{{given},"), 1);
+        assert_ne!(reason(&sign(&twice, &claims)), "accepted", "{given}");
+    }
+    let good = sign(&header, &claims);
+    for token in [
+        format!("{good}.AA.AA"),
+        sign(&header, &format!("\"{good}\"")),
+        sign(&header, "[]"),
+        sign(&header, "claims"),
+        format!(" {good}"),
+        good.replacen('.', "=.", 1),
+    ] {
+        assert_ne!(reason(&token), "accepted", "{token}");
+    }
+}
+
+#[test]
 fn a_token_is_bound_to_its_time_machine_issuer_lease_slot_and_epoch() {
     let now = jsonwebtoken::get_current_timestamp();
     for (claim, value, expected) in [

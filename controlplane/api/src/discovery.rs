@@ -55,7 +55,7 @@ impl From<&Kind> for Resource {
     }
 }
 
-/// Questions about who one is and what one or another may do, asked by POST. A server that answers them adds them to its [`Discovery`].
+/// Questions about who one is, what one or another may do, and whose token one is, asked by POST. A server that answers them adds them to its [`Discovery`].
 pub fn self_reviews() -> Vec<Resource> {
     let review = |group, kind, plural, singular| Resource {
         group,
@@ -79,6 +79,7 @@ pub fn self_reviews() -> Vec<Resource> {
         Resource { namespaced: true, ..local },
         review("authorization.k8s.io", "SubjectAccessReview", "subjectaccessreviews", "subjectaccessreview"),
         review("authentication.k8s.io", "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview"),
+        review("authentication.k8s.io", "TokenReview", "tokenreviews", "tokenreview"),
         review(
             "authorization.k8s.io",
             "SelfSubjectAccessReview",

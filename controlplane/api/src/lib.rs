@@ -3,7 +3,8 @@
 //! Owns what things are and which values are allowed. Leaves storage, transport and decisions to others. Invariant: no IO, no clock, no randomness.
 //!
 //! Values in manifests: [`duration`], [`money`], [`quantity`], [`gpu`], [`time`]. Every object: [`object`], [`condition`].
-//! Kinds: [`provider`], [`machine`], [`pool`], [`lease`], [`quota`], [`device`], [`tensor`], [`namespace`], [`event`], [`rbac`], [`audit`]; all of them in [`kind`].
+//! Kinds: [`provider`], [`machine`], [`pool`], [`lease`], [`quota`], [`device`], [`tensor`], [`namespace`], [`event`],
+//! [`secret`], [`service_account`], [`rbac`], [`audit`]; all of them in [`kind`].
 //! Judging objects: [`schema`], [`validate`], [`field`], [`format`]. Showing them: [`column`], [`table`], [`age`], [`path`].
 //! The server's documents: [`status`], [`discovery`], [`openapi`]; what clients select by: [`selector`].
 
@@ -33,7 +34,9 @@ pub mod quantity;
 pub mod quota;
 pub mod rbac;
 pub mod schema;
+pub mod secret;
 pub mod selector;
+pub mod service_account;
 pub mod status;
 pub mod suggest;
 pub mod table;

@@ -11,6 +11,8 @@ pub const LEASE_TYPE: &str = "lease+jwt";
 pub const CONTROL_TYPE: &str = "control+jwt";
 /// Audience of API tokens.
 pub const API_AUDIENCE: &str = "torch-remote-api";
+/// Longest life of a service account's token unless the configuration says otherwise, and the life of one that asks for none, seconds.
+pub const ACCOUNT_SECONDS: i64 = 3600;
 /// Longest life of a lease token, seconds.
 pub const LEASE_SECONDS: i64 = 300;
 /// Longest life of a control token, seconds.
@@ -44,6 +46,34 @@ pub struct ApiClaims {
     /// Groups of the user.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// Of a service account's token: the account it ends with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountClaim>,
+}
+
+/// The ServiceAccount that a token was made for. Without it, or with another of that name, the token is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountClaim {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Version of the store at which it was there: a replica that has not seen that one yet waits until it has.
+    pub version: i64,
+    /// A Secret of the namespace that the token ends with too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<BoundClaim>,
+}
+
+/// An object that a token ends with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundClaim {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
 }
 
 /// `lease+jwt`: opens the one session of a lease on one machine.

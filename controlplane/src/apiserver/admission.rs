@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use torch_remote_api::Kind;
 use torch_remote_api::lease::TRACEPARENT;
 use torch_remote_api::object::{LEASE_FINALIZER, MACHINE_FINALIZER};
+use torch_remote_api::secret;
 use torch_remote_api::status::Status;
 
 use super::failure::Failure;
@@ -46,6 +47,12 @@ pub fn admit(
         metadata.remove("selfLink");
     }
     let unknown = kind.prune(&mut body);
+    if Resource::find(kind.group, kind.plural) == Some(Resource::SECRETS) {
+        secret::complete(&mut body).map_err(|problem| {
+            let (kind, version) = (kind.kind, kind.version);
+            Failure::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {problem}"))
+        })?;
+    }
     let warnings = match validation {
         FieldValidation::Strict if !unknown.is_empty() || !document.duplicates.is_empty() => {
             return Err(Status::strict(kind, &unknown, &document.duplicates).into());

@@ -57,6 +57,7 @@ impl Failure {
     /// 401, with why.
     pub fn unauthorized(refused: &Refused) -> Self {
         match refused {
+            Refused::IssuerSilent => Status::unavailable(&refused.to_string(), 1).into(),
             Refused::Keys(source) => {
                 tracing::error!(error = source as &dyn std::error::Error, "cannot read the signing keys");
                 Status::unavailable(&refused.to_string(), 1).into()
@@ -92,7 +93,11 @@ impl Failure {
             Error::NamespaceTerminating { namespace } => Status::namespace_terminating(kind, name, namespace).into(),
             Error::Expired { version, compacted } => Status::too_old(*version, *compacted).into(),
             Error::Future { version, newest } => Status::too_new(*version, *newest).into(),
-            Error::Malformed { .. } | Error::Migrate { .. } | Error::Database { .. } => {
+            Error::NoKey
+            | Error::Seal { .. }
+            | Error::Malformed { .. }
+            | Error::Migrate { .. }
+            | Error::Database { .. } => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
                 unavailable(&error)
             }

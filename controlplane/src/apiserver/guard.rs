@@ -18,7 +18,7 @@ use super::audit::Made;
 use super::failure::{Failure, Said};
 use super::impersonate::impersonated;
 use super::limit::{Lane, TooMuch};
-use crate::auth::{self, Caller, Refused};
+use crate::auth::{Caller, Refused};
 use crate::store::audit::Entry;
 use crate::telemetry;
 
@@ -78,7 +78,7 @@ impl From<Failure> for Refusal {
 impl Guarded {
     /// Who calls, as whom, and by what it is allowed.
     async fn admit(&mut self, headers: &HeaderMap) -> Result<(Caller, String), Refusal> {
-        let caller = match auth::authenticate(self.server.keys(), headers).await {
+        let caller = match self.server.authenticator().caller(headers).await {
             Ok(caller) => caller,
             Err(refused) => return Err(self.unauthorized(&refused)),
         };

@@ -17,7 +17,7 @@ use super::parameters::{self, Asked, ListOptions, Parameters};
 use super::patch::Patch;
 use super::render::{View, answer};
 use super::selection::Selection;
-use super::{Server, body, lease, watch};
+use super::{Server, body, lease, service_account, watch};
 use crate::auth::Caller;
 use crate::document::Document;
 use crate::store::{Deletion, Error, Key, List, Object, Preconditions, Query, Resource, Version, Write};
@@ -67,6 +67,9 @@ impl Call {
             ("DELETE", "") if collection => self.delete_collection(&body::read(body).await?).await,
             ("DELETE", "") => self.delete(&body::read(body).await?).await,
             ("POST", "renew") => lease::renew(&self, &body::read(body).await?).await,
+            ("POST", "token") if self.resource == Resource::SERVICE_ACCOUNTS => {
+                service_account::token(&self, &body::read(body).await?).await
+            }
             ("POST", "token") => lease::token(&self, &body::read(body).await?).await,
             _ => Err(Status::method_not_allowed_here().into()),
         }

@@ -3,6 +3,8 @@
 
 mod rbac;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use prost::Message;
 use serde_json::{Map, Value, json};
 
@@ -112,6 +114,70 @@ struct RulesReviewSpec {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct Secret {
+    #[prost(message, optional, tag = "1")]
+    metadata: Option<ObjectMeta>,
+    #[prost(btree_map = "string, bytes", tag = "2")]
+    data: std::collections::BTreeMap<String, Vec<u8>>,
+    #[prost(string, tag = "3")]
+    of_type: String,
+    #[prost(btree_map = "string, string", tag = "4")]
+    string_data: std::collections::BTreeMap<String, String>,
+    #[prost(bool, optional, tag = "5")]
+    immutable: Option<bool>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ServiceAccount {
+    #[prost(message, optional, tag = "1")]
+    metadata: Option<ObjectMeta>,
+    #[prost(bool, optional, tag = "4")]
+    automount: Option<bool>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TokenRequest {
+    #[prost(message, optional, tag = "2")]
+    spec: Option<TokenRequestSpec>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TokenRequestSpec {
+    #[prost(string, repeated, tag = "1")]
+    audiences: Vec<String>,
+    #[prost(message, optional, tag = "3")]
+    bound: Option<BoundObject>,
+    #[prost(int64, optional, tag = "4")]
+    seconds: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct BoundObject {
+    #[prost(string, tag = "1")]
+    kind: String,
+    #[prost(string, tag = "2")]
+    api_version: String,
+    #[prost(string, tag = "3")]
+    name: String,
+    #[prost(string, tag = "4")]
+    uid: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TokenReview {
+    #[prost(message, optional, tag = "2")]
+    spec: Option<TokenReviewSpec>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TokenReviewSpec {
+    #[prost(string, tag = "1")]
+    token: String,
+    #[prost(string, repeated, tag = "2")]
+    audiences: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct DeleteOptions {
     #[prost(string, tag = "4")]
     propagation_policy: String,
@@ -136,6 +202,20 @@ pub fn decode(body: &[u8]) -> Result<Value, Error> {
         "SelfSubjectReview" => json!({}),
         "Role" | "ClusterRole" => rbac::role(raw).map_err(Error::Broken)?,
         "RoleBinding" | "ClusterRoleBinding" => rbac::binding(raw).map_err(Error::Broken)?,
+        "Secret" => secret(Secret::decode(raw).map_err(Error::Broken)?),
+        "ServiceAccount" => {
+            let account = ServiceAccount::decode(raw).map_err(Error::Broken)?;
+            let mut object = json!({"metadata": metadata(account.metadata)});
+            if let Some(automount) = account.automount {
+                object["automountServiceAccountToken"] = automount.into();
+            }
+            object
+        }
+        "TokenRequest" => token_request(TokenRequest::decode(raw).map_err(Error::Broken)?),
+        "TokenReview" => {
+            let spec = TokenReview::decode(raw).map_err(Error::Broken)?.spec.unwrap_or_default();
+            json!({"spec": {"token": spec.token, "audiences": spec.audiences}})
+        }
         "DeleteOptions" => {
             let options = DeleteOptions::decode(raw).map_err(Error::Broken)?;
             present([("propagationPolicy", options.propagation_policy)])
@@ -157,6 +237,39 @@ fn metadata(meta: Option<ObjectMeta>) -> Value {
         }
     }
     metadata
+}
+
+fn secret(secret: Secret) -> Value {
+    let mut object = present([("type", secret.of_type)]);
+    object["metadata"] = metadata(secret.metadata);
+    if !secret.data.is_empty() {
+        let data = secret.data.into_iter().map(|(name, value)| (name, Value::String(STANDARD.encode(value))));
+        object["data"] = data.collect::<Map<_, _>>().into();
+    }
+    if !secret.string_data.is_empty() {
+        object["stringData"] = json!(secret.string_data);
+    }
+    if let Some(immutable) = secret.immutable {
+        object["immutable"] = immutable.into();
+    }
+    object
+}
+
+fn token_request(request: TokenRequest) -> Value {
+    let spec = request.spec.unwrap_or_default();
+    let mut fields = json!({"audiences": spec.audiences});
+    if let Some(seconds) = spec.seconds {
+        fields["expirationSeconds"] = seconds.into();
+    }
+    if let Some(bound) = spec.bound {
+        fields["boundObjectRef"] = present([
+            ("kind", bound.kind),
+            ("apiVersion", bound.api_version),
+            ("name", bound.name),
+            ("uid", bound.uid),
+        ]);
+    }
+    json!({"spec": fields})
 }
 
 fn access_review(review: AccessReview) -> Value {
@@ -206,9 +319,30 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_and_a_token_request_say_in_protobuf_what_they_say_in_json() {
+        let secret = Secret {
+            metadata: Some(ObjectMeta { name: "db".into(), ..ObjectMeta::default() }),
+            data: [("password".to_owned(), b"hunter2".to_vec())].into(),
+            of_type: "Opaque".into(),
+            ..Secret::default()
+        };
+        assert_eq!(
+            decode(&envelope("v1", "Secret", secret.encode_to_vec())).unwrap(),
+            json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": "db"}, "data": {"password": "aHVudGVyMg=="}})
+        );
+        let bound = BoundObject { kind: "Secret".into(), api_version: "v1".into(), name: "db".into(), uid: "".into() };
+        let spec = TokenRequestSpec { audiences: vec!["a".into()], bound: Some(bound), seconds: Some(600) };
+        let request = TokenRequest { spec: Some(spec) };
+        assert_eq!(
+            decode(&envelope("authentication.k8s.io/v1", "TokenRequest", request.encode_to_vec())).unwrap()["spec"],
+            json!({"audiences": ["a"], "expirationSeconds": 600, "boundObjectRef": {"kind": "Secret", "apiVersion": "v1", "name": "db"}})
+        );
+    }
+
+    #[test]
     fn other_kinds_and_broken_bodies_are_refused() {
         assert!(matches!(decode(b"{}"), Err(Error::Envelope)));
         assert!(matches!(decode(b"k8s\0\xff\xff"), Err(Error::Broken(_))));
-        assert!(matches!(decode(&envelope("v1", "Secret", Vec::new())), Err(Error::Kind(_))));
+        assert!(matches!(decode(&envelope("v1", "Pod", Vec::new())), Err(Error::Kind(_))));
     }
 }

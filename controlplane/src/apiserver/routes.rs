@@ -9,7 +9,7 @@ use axum::routing::{MethodRouter, any};
 use axum::{Json, RequestExt};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use torch_remote_api::status::Status;
+use torch_remote_api::status::{Reason, Status};
 use torch_remote_api::{Kind, kinds};
 
 use super::asks::Asks;
@@ -18,7 +18,7 @@ use super::objects::Call;
 use super::parameters::Parameters;
 use super::render::answer;
 use super::virtual_kind::Look;
-use super::{Server, body, health, review};
+use super::{Server, body, health, review, token_review};
 use crate::auth::Caller;
 use crate::store::Resource;
 
@@ -77,6 +77,7 @@ fn reviews() -> Vec<Route> {
     let local = "namespaces/{namespace}/";
     vec![
         review(authentication, "", "selfsubjectreviews", any(ask_myself)),
+        review(authentication, "", "tokenreviews", any(token_review::answer)),
         review(authorization, "", "selfsubjectaccessreviews", any(ask_access)),
         review(authorization, "", "selfsubjectrulesreviews", any(ask_rules)),
         review(authorization, "", "subjectaccessreviews", any(ask_access_of)),
@@ -93,6 +94,7 @@ fn public() -> Vec<Route> {
         ("/version/", get(async |_: Server, _: Request| Ok(health::version()))),
         ("/openid/v1/jwks", get(async |server: Server, _: Request| Ok(Json(server.keys().jwks()).into_response()))),
         ("/.well-known/openid-configuration", get(openid)),
+        ("/.well-known/torch-remote-login", get(login)),
     ];
     routes
         .into_iter()
@@ -217,6 +219,17 @@ async fn openid(server: Server, _: Request) -> Result<Response, Failure> {
     .into_response())
 }
 
+async fn login(server: Server, _: Request) -> Result<Response, Failure> {
+    match server.authentication().issuers.login() {
+        Some(document) => Ok(Json(document).into_response()),
+        None => Err(Status::failure(
+            Reason::NotFound,
+            "nobody logs in to this control plane: its configuration names no issuer with a login; use the kubeconfig that its owner gives you",
+        )
+        .into()),
+    }
+}
+
 async fn metrics(server: Server, _: Request) -> Result<Response, Failure> {
     match server.metrics() {
         Some(text) => Ok(([(http::header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()),
@@ -255,7 +268,7 @@ async fn ask_rules(State(server): State<Server>, request: Request) -> Result<Res
     review::rules(&server.policies().current(), &caller, &question).map(|answer| review::created(&answer))
 }
 
-async fn question(request: Request) -> Result<(Caller, Value), Failure> {
+pub(super) async fn question(request: Request) -> Result<(Caller, Value), Failure> {
     let (parts, stream) = request.into_parts();
     if parts.method != Method::POST {
         return Err(Status::method_not_allowed_here().into());

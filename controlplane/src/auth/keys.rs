@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::Utc;
 use ed25519_dalek::pkcs8::EncodePrivateKey;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::Serialize;
@@ -19,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use torch_remote_api::token::{API_AUDIENCE, API_TYPE, ApiClaims, Registered};
 use uuid::Uuid;
 
+use super::clock::Clock;
 use super::seal::{self, Place, Sealer};
 use super::verify::{self, API_SECONDS, Expected, Refused};
 use crate::store::{self, signing_key};
@@ -54,6 +54,7 @@ struct Shared {
     pool: PgPool,
     sealer: Sealer,
     issuer: String,
+    clock: Clock,
     ring: watch::Sender<Arc<Ring>>,
     refreshed: Mutex<Instant>,
 }
@@ -80,7 +81,13 @@ impl Keys {
         complete(&pool, &sealer).await?;
         let ring = read(&pool, &sealer).await?;
         let (ring, refreshed) = (watch::Sender::new(Arc::new(ring)), Mutex::new(Instant::now()));
-        Ok(Self { shared: Arc::new(Shared { pool, sealer, issuer: issuer.into(), ring, refreshed }) })
+        let (issuer, clock) = (issuer.into(), Clock::default());
+        Ok(Self { shared: Arc::new(Shared { pool, sealer, issuer, clock, ring, refreshed }) })
+    }
+
+    /// The clock that tokens are made and judged by.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
     }
 
     /// The `iss` of every token made here.
@@ -105,7 +112,7 @@ impl Keys {
 
     /// Claims common to all tokens, from now on for `seconds`, with an id of their own.
     pub fn registered(&self, subject: impl Into<String>, audience: impl Into<String>, seconds: i64) -> Registered {
-        let now = Utc::now().timestamp();
+        let now = self.shared.clock.now();
         Registered {
             iss: self.shared.issuer.clone(),
             sub: subject.into(),
@@ -135,8 +142,8 @@ impl Keys {
     /// Signing failed.
     pub fn api_token(&self, user: &str, groups: &[&str], seconds: i64) -> Result<String, Error> {
         let registered = self.registered(user, API_AUDIENCE, seconds.min(API_SECONDS));
-        let claims = ApiClaims { registered, groups: groups.iter().map(|group| (*group).to_owned()).collect() };
-        self.sign(API_TYPE, &claims)
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        self.sign(API_TYPE, &ApiClaims { registered, groups, account: None })
     }
 
     /// Judges a token. A key id not known here makes this replica look for new keys, at most every five seconds.
@@ -151,7 +158,7 @@ impl Keys {
                 _ => Refused::UnknownKey,
             })?;
         }
-        let expected = Expected { typ, audience, issuer: &self.shared.issuer, now: Utc::now().timestamp() };
+        let expected = Expected { typ, audience, issuer: &self.shared.issuer, now: self.shared.clock.now() };
         verify::verify(token, expected, &self.ring().verifying)
     }
 
@@ -163,6 +170,16 @@ impl Keys {
         if signing_key::signing_seconds(&self.shared.pool).await.map_err(Error::Store)? >= ROTATE_SECONDS {
             self.rotate().await?;
         }
+        self.refresh().await
+    }
+
+    /// After a key was lost to a stranger: every key there is verifies nothing any more, on this replica at once and on the others within [`REFRESH`].
+    /// Whoever has a token needs a new one; sessions that are open go on.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn replace(&self) -> Result<(), Error> {
+        replace(&self.shared.pool, &self.shared.sealer).await?;
         self.refresh().await
     }
 
@@ -235,6 +252,19 @@ async fn complete(pool: &PgPool, sealer: &Sealer) -> Result<(), Error> {
     let mut transaction =
         pool.begin().await.map_err(store::Error::database("begin a transaction")).map_err(Error::Store)?;
     signing_key::lock(&mut transaction).await.map_err(Error::Store)?;
+    fill(&mut transaction, sealer).await?;
+    transaction.commit().await.map_err(store::Error::database("commit")).map_err(Error::Store)
+}
+
+/// Removes every signing key and makes others.
+///
+/// # Errors
+/// The database failed.
+pub async fn replace(pool: &PgPool, sealer: &Sealer) -> Result<(), Error> {
+    let mut transaction =
+        pool.begin().await.map_err(store::Error::database("begin a transaction")).map_err(Error::Store)?;
+    signing_key::lock(&mut transaction).await.map_err(Error::Store)?;
+    signing_key::clear(&mut transaction).await.map_err(Error::Store)?;
     fill(&mut transaction, sealer).await?;
     transaction.commit().await.map_err(store::Error::database("commit")).map_err(Error::Store)
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::io::StreamReader;
 
-use super::{ConnectionArgs, Error, kubeconfig_files};
+use super::{ConnectionArgs, Error, exec, kubeconfig_files};
 
 /// A request.
 #[derive(Debug, Clone)]
@@ -101,7 +101,7 @@ impl Connection {
         let merged = merged.ok_or(Error::NoKubeconfig)?;
         let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
         let config = Config::from_custom_kubeconfig(merged.clone(), &options).await.map_err(bad)?;
-        let client = client(&config, &files)?;
+        let client = client(&config, &files).await?;
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let namespace_given = args.namespace.is_some();
         Ok(Self { files, config, merged, options, client: Mutex::new(client), namespace, namespace_given })
@@ -115,7 +115,7 @@ impl Connection {
         let first = self.send(&call).await;
         let response = match first {
             Err(error) if refused_token(&error) => {
-                self.read_token_again()?;
+                self.read_token_again().await?;
                 self.send(&call).await.map_err(|error| self.explain(error))?
             }
             other => other.map_err(|error| self.explain(error))?,
@@ -140,7 +140,7 @@ impl Connection {
     pub async fn watch(&self, call: Call) -> Result<impl Stream<Item = Result<Value, Error>> + Unpin, Error> {
         let response = match self.send(&call).await {
             Err(error) if refused_token(&error) => {
-                self.read_token_again()?;
+                self.read_token_again().await?;
                 self.send(&call).await
             }
             other => other,
@@ -159,7 +159,10 @@ impl Connection {
     ///
     /// # Errors
     /// The user has none, or its file cannot be read.
-    pub fn token(&self) -> Result<String, Error> {
+    pub async fn token(&self) -> Result<String, Error> {
+        if let Some(program) = exec::of(&self.config.auth_info) {
+            return exec::token(program).await;
+        }
         if let Some(file) = self.token_file() {
             let read = std::fs::read_to_string(&file);
             let text = read.map_err(|source| Error::Read { path: file.display().to_string(), source })?;
@@ -204,8 +207,9 @@ impl Connection {
     }
 
     /// A client caches the token for a minute; `up` may have replaced it since.
-    fn read_token_again(&self) -> Result<(), Error> {
-        *self.client.lock().expect("no panic while held") = client(&self.config, &self.files)?;
+    async fn read_token_again(&self) -> Result<(), Error> {
+        let fresh = client(&self.config, &self.files).await?;
+        *self.client.lock().expect("no panic while held") = fresh;
         Ok(())
     }
 
@@ -242,8 +246,13 @@ impl Connection {
 }
 
 /// A client that sends the token as its file holds it now: the kube client would keep it for a minute, and take a line break for a part of it.
-fn client(config: &Config, files: &str) -> Result<Client, Error> {
+/// The token of a program is asked for here too, within a deadline.
+async fn client(config: &Config, files: &str) -> Result<Client, Error> {
     let mut config = config.clone();
+    if let Some(program) = exec::of(&config.auth_info) {
+        let user = serde_json::json!({"token": exec::token(program).await?});
+        config.auth_info = serde_json::from_value(user).expect("a user with a token is a user");
+    }
     if let Some(file) = &config.auth_info.token_file {
         let token = std::fs::read_to_string(file);
         let token = token.map_err(|source| Error::Read { path: file.clone(), source })?;

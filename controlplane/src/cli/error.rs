@@ -182,6 +182,17 @@ pub enum Error {
         /// Its condition Failed.
         why: String,
     },
+    /// The program that the kubeconfig names for tokens.
+    #[error("{program:?}, which the kubeconfig's user gets its token from, failed: {why}")]
+    Exec {
+        /// The program.
+        program: String,
+        /// What it said, or how it ended.
+        why: String,
+    },
+    /// Logging in, or staying so.
+    #[error(transparent)]
+    Login(super::login::Error),
     /// Standard output is gone.
     #[error("cannot write the output")]
     Output {
@@ -189,6 +200,12 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl From<super::login::Error> for Error {
+    fn from(error: super::login::Error) -> Self {
+        Self::Login(error)
+    }
 }
 
 impl Error {
@@ -233,6 +250,8 @@ impl Explain for Error {
             Self::Usage { .. } => "InvalidArguments",
             Self::TimedOut { .. } => "TimedOut",
             Self::Hopeless { .. } => "Failed",
+            Self::Exec { .. } => "NotLoggedIn",
+            Self::Login(error) => error.reason(),
             Self::Output { .. } => "CannotWrite",
         }
     }
@@ -261,6 +280,8 @@ impl Explain for Error {
             Self::Namespace { .. } => "Nothing was written. Leave out --namespace, or change the document.".into(),
             Self::Interrupted { .. } => "Apply again when the reason is gone: what is as it should be stays unchanged.".into(),
             Self::Usage { example, .. } => format!("Example: {example}"),
+            Self::Exec { .. } => "Log in again: `torch-remote login URL`; or is the program not on PATH?".into(),
+            Self::Login(error) => error.fix(),
             Self::Hopeless { object, .. } => {
                 format!("Change its spec and apply it, or delete it; `kubectl describe {object}` shows what happened.")
             }

@@ -32,8 +32,12 @@ impl Resource {
     pub const ROLE_BINDINGS: Self = Self { group: rbac::GROUP, plural: "rolebindings" };
     /// Who has a role everywhere (cluster-scoped).
     pub const CLUSTER_ROLE_BINDINGS: Self = Self { group: rbac::GROUP, plural: "clusterrolebindings" };
+    /// Values that are kept sealed.
+    pub const SECRETS: Self = Self { group: "", plural: "secrets" };
+    /// Who programs are.
+    pub const SERVICE_ACCOUNTS: Self = Self { group: "", plural: "serviceaccounts" };
     /// All that are stored.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::MACHINES,
         Self::LEASES,
         Self::PROVIDERS,
@@ -43,6 +47,8 @@ impl Resource {
         Self::CLUSTER_ROLES,
         Self::ROLE_BINDINGS,
         Self::CLUSTER_ROLE_BINDINGS,
+        Self::SECRETS,
+        Self::SERVICE_ACCOUNTS,
     ];
 
     /// The stored resource of this group and plural, if there is one.
@@ -57,7 +63,7 @@ impl Resource {
 
     /// Whether status is written only through `/status`.
     pub fn has_status(self) -> bool {
-        self != Self::EVENTS && !self.decides()
+        ![Self::EVENTS, Self::SECRETS, Self::SERVICE_ACCOUNTS].contains(&self) && !self.decides()
     }
 
     /// Whether its objects say who may do what.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use sqlx::{Postgres, Transaction};
 
+use super::secret::Column;
 use super::{Error, Object, Objects, Resource};
 
 /// Rows fetched at a time while looking for those that match.
@@ -88,7 +89,9 @@ impl Objects {
             let chunk = rows(&mut snapshot, query, at, counter.rv, after.as_ref()).await?;
             let last = chunk.len() < CHUNK as usize;
             for row in chunk {
-                if query.filter.as_ref().is_some_and(|accepts| !accepts(&row.body)) {
+                let column = if row.logged { Column::Before } else { Column::Object };
+                let body = self.open(query.resource, column, row.body)?;
+                if query.filter.as_ref().is_some_and(|accepts| !accepts(&body)) {
                     after = Some((row.ns, row.name));
                     continue;
                 }
@@ -97,7 +100,7 @@ impl Objects {
                     break 'rows;
                 }
                 after = Some((row.ns, row.name));
-                list.items.push(Object { body: row.body });
+                list.items.push(Object { body });
             }
             if last {
                 break;
@@ -115,6 +118,8 @@ struct Row {
     ns: String,
     name: String,
     body: Value,
+    /// It is the state before a change in the log.
+    logged: bool,
 }
 
 /// The next rows as of version `at`: objects unchanged since, and the state before their first change after it of those that changed.
@@ -130,8 +135,8 @@ async fn rows(
     let rows = if at == newest {
         let rows = sqlx::query_as!(
             Row,
-            "select ns, name, body from object
-             where grp = $1 and plural = $2 and ($3::text is null or ns = $3) and (ns, name) > ($4, $5) order by ns, name limit $6",
+            r#"select ns, name, body, false as "logged!" from object
+             where grp = $1 and plural = $2 and ($3::text is null or ns = $3) and (ns, name) > ($4, $5) order by ns, name limit $6"#,
             group,
             plural,
             query.namespace,
@@ -143,10 +148,10 @@ async fn rows(
     } else {
         let rows = sqlx::query_as!(
             Row,
-            r#"select ns as "ns!", name as "name!", body as "body!" from (
-                 select ns, name, body from object where grp = $1 and plural = $2 and rv <= $7
+            r#"select ns as "ns!", name as "name!", body as "body!", logged as "logged!" from (
+                 select ns, name, body, false as logged from object where grp = $1 and plural = $2 and rv <= $7
                  union all
-                 select ns, name, prev from (
+                 select ns, name, prev, true from (
                    select distinct on (ns, name) ns, name, prev from object_log where grp = $1 and plural = $2 and rv > $7 order by ns, name, rv
                  ) first where prev is not null
                ) then_there

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::secret::Column;
 use super::watch_cache::{Change, WatchCache};
 use super::{Error, Key, Objects, POLL, Resource};
 
@@ -116,7 +117,11 @@ impl Tail {
         snapshot.rollback().await.map_err(Error::database("end a snapshot"))?;
         let objects: Vec<(Key, Value)> = rows
             .into_iter()
-            .filter_map(|row| Some((Key::new(Resource::find(&row.grp, &row.plural)?, row.ns, row.name), row.body)))
+            .filter_map(|row| {
+                let key = Key::new(Resource::find(&row.grp, &row.plural)?, row.ns, row.name);
+                let body = opened(&self.objects, &key, Column::Object, row.body)?;
+                Some((key, body))
+            })
             .collect();
         let keys: Vec<Key> = objects.iter().map(|(key, _)| key.clone()).collect();
         self.cache.reset(objects, version);
@@ -156,9 +161,25 @@ pub(super) async fn read(
     let next = rows.last().filter(|_| rows.len() as i64 == limit).map(|row| row.rv);
     let changes = rows.into_iter().filter_map(|row| {
         let key = Key::new(Resource::find(&row.grp, &row.plural)?, row.ns, row.name);
-        Some(Change::new(key, row.rv, row.prev, row.body, row.kind == "D"))
+        let prev = match row.prev {
+            Some(prev) => Some(opened(objects, &key, Column::Before, prev)?),
+            None => None,
+        };
+        let body = opened(objects, &key, Column::Log, row.body)?;
+        Some(Change::new(key, row.rv, prev, body, row.kind == "D"))
     });
     Ok(Page { changes: changes.collect(), next })
+}
+
+/// A body of the log. One that cannot be opened is left out, for those who watch must see the rest; whoever reads it by name is told.
+fn opened(objects: &Objects, key: &Key, column: Column, body: Value) -> Option<Value> {
+    match objects.open(key.resource, column, body) {
+        Ok(body) => Some(body),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, %key, namespace = key.namespace, "left out of watches");
+            None
+        }
+    }
 }
 
 /// Forgets history that is both old and beyond the newest versions kept. Returns how many rows went.

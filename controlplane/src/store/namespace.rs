@@ -99,7 +99,15 @@ pub async fn finish(objects: &Objects, name: &str) -> Result<(), Error> {
     }
     let mut left = 0;
     // Events go last, so that what happens on the way out can still be told.
-    for resource in [Resource::LEASES, Resource::MACHINES, Resource::ROLE_BINDINGS, Resource::ROLES, Resource::EVENTS] {
+    for resource in [
+        Resource::LEASES,
+        Resource::MACHINES,
+        Resource::SERVICE_ACCOUNTS,
+        Resource::SECRETS,
+        Resource::ROLE_BINDINGS,
+        Resource::ROLES,
+        Resource::EVENTS,
+    ] {
         if resource == Resource::EVENTS && left > 0 {
             break;
         }

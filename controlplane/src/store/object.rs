@@ -11,7 +11,9 @@ use serde_json::Value;
 use sqlx::PgPool;
 use tokio::sync::{Notify, broadcast};
 
+use super::secret::{self, Column};
 use super::{Key, List, Query, Resource, Write};
+use crate::auth::Sealer;
 
 /// Changes kept for a receiver that lags; one that lags further gets `Lagged` and must look at everything.
 const CHANGES: usize = 4096;
@@ -50,6 +52,13 @@ pub enum Error {
     Migrate {
         #[source]
         source: sqlx::migrate::MigrateError,
+    },
+    #[error("secrets cannot be kept: this program was started without a key to seal them with")]
+    NoKey,
+    #[error("a secret cannot be sealed or opened")]
+    Seal {
+        #[source]
+        source: crate::auth::seal::Error,
     },
     #[error("the database failed to {operation}")]
     Database {
@@ -178,12 +187,18 @@ pub struct Objects {
     pool: PgPool,
     changes: broadcast::Sender<Key>,
     committed: Arc<Notify>,
+    sealer: Option<Sealer>,
 }
 
 impl Objects {
     /// A front to the objects in this database. The news of [`changes`](Self::changes) comes from the one [`Tail`](super::log::Tail) made of it.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, changes: broadcast::Sender::new(CHANGES), committed: Arc::new(Notify::new()) }
+        Self { pool, changes: broadcast::Sender::new(CHANGES), committed: Arc::new(Notify::new()), sealer: None }
+    }
+
+    /// The same, able to keep Secrets.
+    pub fn sealed_by(self, sealer: Sealer) -> Self {
+        Self { sealer: Some(sealer), ..self }
     }
 
     /// The pool beneath, for statements on tables of one's own.
@@ -204,7 +219,7 @@ impl Objects {
             key.name
         );
         let body = body.fetch_optional(&self.pool).await.map_err(Error::database("read an object"))?;
-        Ok(body.map(|body| Object { body }))
+        body.map(|body| Ok(Object { body: self.open(key.resource, Column::Object, body)? })).transpose()
     }
 
     /// All objects of a kind, of one namespace or of all, at one version.
@@ -239,12 +254,17 @@ impl Objects {
     /// The database failed.
     pub async fn begin(&self) -> Result<Write, Error> {
         let transaction = self.pool.begin().await.map_err(Error::database("begin a transaction"))?;
-        Ok(Write::new(transaction, self.committed.clone()))
+        Ok(Write::new(transaction, self.committed.clone(), self.sealer.clone()))
     }
 
     /// Keys of objects that changed, on any replica, in the order of their versions. A hint to look: also look at everything now and then.
     pub fn changes(&self) -> broadcast::Receiver<Key> {
         self.changes.subscribe()
+    }
+
+    /// For what reads rows: the body that lies in a column.
+    pub(super) fn open(&self, resource: Resource, column: Column, body: Value) -> Result<Value, Error> {
+        secret::open(self.sealer.as_ref(), resource, column, body)
     }
 
     /// For the tail: tells the receivers of [`changes`](Self::changes).

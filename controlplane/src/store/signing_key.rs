@@ -73,6 +73,15 @@ pub async fn insert(connection: &mut PgConnection, key: &SigningKey) -> Result<(
     inserted.execute(connection).await.map_err(Error::database("store a signing key")).map(drop)
 }
 
+/// Removes every key.
+///
+/// # Errors
+/// The database failed.
+pub async fn clear(connection: &mut PgConnection) -> Result<(), Error> {
+    let gone = sqlx::query!("delete from signing_key");
+    gone.execute(connection).await.map_err(Error::database("remove the signing keys")).map(drop)
+}
+
 /// Current becomes previous, next becomes current; previous ones that began to sign more than `keep_seconds` ago go.
 ///
 /// # Errors

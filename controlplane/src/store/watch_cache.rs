@@ -179,6 +179,13 @@ impl WatchCache {
         (state.unwrap_or_default(), kinds.version)
     }
 
+    /// One object, as this replica has seen it last.
+    pub fn get(&self, key: &Key) -> Option<Arc<Value>> {
+        let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        let kind = kinds.kinds.get(&key.resource)?;
+        kind.current.get(&(key.namespace.clone(), key.name.clone())).cloned()
+    }
+
     /// Waits until this replica has reached a version.
     ///
     /// # Errors

@@ -16,7 +16,9 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::object::seconds;
+use super::secret::{self, Column};
 use super::{Error, Key, Object, Resource};
+use crate::auth::Sealer;
 
 /// What a caller requires of the stored object. Empty: nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,6 +50,7 @@ pub enum Deletion {
 pub struct Write {
     transaction: Transaction<'static, Postgres>,
     committed: Arc<Notify>,
+    sealer: Option<Sealer>,
     touched: BTreeMap<Key, Touched>,
 }
 
@@ -60,8 +63,12 @@ struct Touched {
 }
 
 impl Write {
-    pub(super) fn new(transaction: Transaction<'static, Postgres>, committed: Arc<Notify>) -> Self {
-        Self { transaction, committed, touched: BTreeMap::new() }
+    pub(super) fn new(
+        transaction: Transaction<'static, Postgres>,
+        committed: Arc<Notify>,
+        sealer: Option<Sealer>,
+    ) -> Self {
+        Self { transaction, committed, sealer, touched: BTreeMap::new() }
     }
 
     /// The connection inside the transaction, for statements on tables of one's own. Must not write `object`, `object_log` or `cluster_rv`.
@@ -94,6 +101,8 @@ impl Write {
             key.name
         );
         let body = body.fetch_optional(&mut *self.transaction).await.map_err(Error::database("lock an object"))?;
+        let open = |body| secret::open(self.sealer.as_ref(), key.resource, Column::Object, body);
+        let body = body.map(open).transpose()?;
         // Nothing is locked by an absent row, so absence is not remembered: another may still create it.
         if let Some(body) = &body {
             self.touched.insert(key.clone(), Touched { before: Some(body.clone()), now: body.clone(), gone: false });
@@ -278,6 +287,7 @@ impl Write {
     }
 
     async fn insert(&mut self, key: &Key, uid: Uuid, body: &Value) -> Result<(), Error> {
+        let body = secret::close(self.sealer.as_ref(), key.resource, Column::Object, body)?;
         let inserted = sqlx::query!(
             "insert into object (grp, plural, ns, name, uid, rv, labels, body) values ($1, $2, $3, $4, $5, 0, '{}', $6)
              on conflict (grp, plural, ns, name) do nothing",
@@ -286,7 +296,7 @@ impl Write {
             key.namespace,
             key.name,
             uid,
-            body
+            &*body
         );
         let inserted = inserted.execute(&mut *self.transaction).await.map_err(Error::database("create an object"))?;
         if inserted.rows_affected() == 0 {

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use torch_remote::apiserver::audit::{self, Trail};
-use torch_remote::apiserver::{Parts, Server, VirtualKind, limit};
+use torch_remote::apiserver::{Authentication, Parts, Server, VirtualKind, limit};
 use torch_remote::auth::{Keys, Sealer};
 use torch_remote::store::log::Tail;
 use torch_remote::store::{List, Objects, namespace};
@@ -59,18 +59,27 @@ impl VirtualKind for Nothing {
 }
 
 impl Api {
-    /// Starts one.
+    /// Starts one, for tokens of its own keys.
     pub async fn start() -> Self {
-        Self::limited(limit::Settings::default()).await
+        Self::start_as(limit::Settings::default(), Authentication::default()).await
     }
 
     /// Starts one with limits.
     pub async fn limited(limits: limit::Settings) -> Self {
+        Self::start_as(limits, Authentication::default()).await
+    }
+
+    /// Starts one that knows more callers.
+    pub async fn start_with(authentication: Authentication) -> Self {
+        Self::start_as(limit::Settings::default(), authentication).await
+    }
+
+    async fn start_as(limits: limit::Settings, authentication: Authentication) -> Self {
         let pool = database::fresh().await;
         let folder = tempfile::tempdir().unwrap();
         let sealer = Sealer::open_or_make(&folder.path().join("key")).unwrap();
-        let keys = Keys::load(pool.clone(), sealer, "https://control.test").await.unwrap();
-        let objects = Objects::new(pool);
+        let keys = Keys::load(pool.clone(), sealer.clone(), "https://control.test").await.unwrap();
+        let objects = Objects::new(pool).sealed_by(sealer);
         let tail = Tail::start(objects.clone()).await.unwrap();
         let stop = CancellationToken::new();
         let nothing: Arc<dyn VirtualKind> = Arc::new(Nothing(objects.clone()));
@@ -91,7 +100,7 @@ impl Api {
         tokio::spawn(tail.run(stop.clone()));
         tokio::spawn(namespace::collect(objects.clone(), stop.clone()));
         let token = keys.api_token("admin", &["system:masters"], 3600).unwrap();
-        let server = Server::new(parts);
+        let server = Server::with_authentication(parts, authentication);
         Self { router: server.clone().router(), server, objects, token, keys, folder, stop }
     }
 
@@ -253,6 +262,11 @@ pub struct Events {
 }
 
 impl Events {
+    /// The events of an answer.
+    pub fn of(response: Response<Body>) -> Self {
+        Self { body: response.into_body(), line: Vec::new() }
+    }
+
     /// The next event; `None` when the watch has ended. Waits 30 s at most.
     pub async fn next(&mut self) -> Option<Value> {
         loop {

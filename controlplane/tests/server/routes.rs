@@ -60,6 +60,7 @@ async fn every_route_but_the_public_ones_refuses_a_call_without_a_token() {
     public.sort_unstable();
     let health = [
         "/.well-known/openid-configuration",
+        "/.well-known/torch-remote-login",
         "/healthz",
         "/livez",
         "/openid/v1/jwks",

@@ -1,15 +1,20 @@
 //! Where the control plane is and who we are there: `TORCH_REMOTE_*`, else the kubeconfig as kubectl reads it.
 
+use std::time::Instant;
+
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::error::Error;
+use super::exec;
 
 /// Settings read at one moment; read again when the server says 401, because token files are replaced.
 pub(super) struct Settings {
     pub(super) config: Config,
     /// For texts: the variable or file that named the server.
     pub(super) source: String,
+    /// When they are to be read again although nothing was refused: a program's token ends then.
+    pub(super) until: Option<Instant>,
 }
 
 /// Reads the settings.
@@ -24,6 +29,13 @@ pub(super) async fn load() -> Result<Settings, Error> {
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .map_err(|error| Error::unusable(&source, &error))?;
+    let mut until = None;
+    if let Some(program) = exec::of(&config.auth_info) {
+        let credential = exec::run(program).await?;
+        until = credential.life.map(|life| Instant::now() + life);
+        let user = serde_json::json!({"token": credential.token});
+        config.auth_info = serde_json::from_value(user).map_err(|error| Error::unusable(&source, &error))?;
+    }
     if let Some(namespace) = variable("TORCH_REMOTE_NAMESPACE") {
         config.default_namespace = namespace;
     }
@@ -32,7 +44,7 @@ pub(super) async fn load() -> Result<Settings, Error> {
     config.proxy_url = None;
     // Waiting and repeating is `connection`'s.
     config.default_retry = false;
-    Ok(Settings { config, source })
+    Ok(Settings { config, source, until })
 }
 
 fn from_variables(server: &str) -> Result<Kubeconfig, Error> {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::sync::RwLock;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::config;
+use super::config::{self, Settings};
 use super::error::{Error, chain};
 
 /// How long `follow` waits out a control plane that does not answer.
@@ -38,7 +38,22 @@ pub(super) struct Connection {
     pub(super) server: String,
     pub(super) source: String,
     pub(super) namespace: String,
-    client: RwLock<Client>,
+    client: RwLock<Ready>,
+}
+
+/// A client, and until when its token is good, where that is known.
+#[derive(Clone)]
+struct Ready {
+    client: Client,
+    until: Option<Instant>,
+}
+
+impl Ready {
+    fn new(settings: Settings) -> Result<Self, Error> {
+        let Settings { config, source, until } = settings;
+        let client = Client::try_from(config).map_err(|error| Error::unusable(&source, &error))?;
+        Ok(Self { client, until })
+    }
 }
 
 impl Connection {
@@ -51,9 +66,8 @@ impl Connection {
             let settings = config::load().await?;
             let server = settings.config.cluster_url.to_string().trim_end_matches('/').to_owned();
             let namespace = namespace.unwrap_or_else(|| settings.config.default_namespace.clone());
-            let client =
-                Client::try_from(settings.config).map_err(|error| Error::unusable(&settings.source, &error))?;
-            Ok(Self { server, source: settings.source, namespace, client: RwLock::new(client) })
+            let source = settings.source.clone();
+            Ok(Self { server, source, namespace, client: RwLock::new(Ready::new(settings)?) })
         })
     }
 
@@ -108,7 +122,7 @@ impl Connection {
             "{collection}?watch=true&fieldSelector=metadata.name%3D{name}&resourceVersion={version}&timeoutSeconds={WATCH_SECONDS}"
         );
         let request = self.request(&Question { method: Method::GET, path, body: Vec::new(), traceparent: None })?;
-        let client = self.client.read().await.clone();
+        let client = self.client().await?;
         let mut events: BoxStream<'_, kube::Result<WatchEvent<Value>>> =
             Box::pin(client.request_events(request).await.map_err(|error| self.failed(error))?);
         while let Some(event) = tokio::select! {
@@ -130,17 +144,27 @@ impl Connection {
     }
 
     async fn ask_twice(&self, question: &Question) -> Result<String, Error> {
-        let client = self.client.read().await.clone();
+        let client = self.client().await?;
         match self.ask_once(&client, question).await {
-            Err(error) if error.code() == 401 => {
-                let settings = config::load().await?;
-                let fresh =
-                    Client::try_from(settings.config).map_err(|error| Error::unusable(&settings.source, &error))?;
-                *self.client.write().await = fresh.clone();
-                self.ask_once(&fresh, question).await
-            }
+            Err(error) if error.code() == 401 => self.ask_once(&self.fresh_client().await?, question).await,
             other => other,
         }
+    }
+
+    /// A client whose token has not ended, as far as that is known.
+    async fn client(&self) -> Result<Client, Error> {
+        let ready = self.client.read().await.clone();
+        if ready.until.is_some_and(|until| until <= Instant::now()) {
+            self.fresh_client().await
+        } else {
+            Ok(ready.client)
+        }
+    }
+
+    async fn fresh_client(&self) -> Result<Client, Error> {
+        let fresh = Ready::new(config::load().await?)?;
+        *self.client.write().await = fresh.clone();
+        Ok(fresh.client)
     }
 
     async fn ask_once(&self, client: &Client, question: &Question) -> Result<String, Error> {

@@ -12,6 +12,8 @@ pub(super) enum Error {
     NotConfigured,
     #[error("the settings in {origin} cannot be used: {why}")]
     Unusable { origin: String, why: String },
+    #[error("{program:?}, which the kubeconfig's user gets its token from, failed: {why}")]
+    Exec { program: String, why: String },
     #[error("no control plane answers at {server} (from {origin}): {why}")]
     Unreachable { server: String, origin: String, why: String },
     #[error("{}", .0.message)]
@@ -28,7 +30,8 @@ impl Error {
     /// Whether the same call may succeed soon: the server is away or overloaded.
     pub(super) fn passing(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            // Its issuer may be away for a while.
+            Self::Unreachable { .. } | Self::Exec { .. } => true,
             Self::Refused(status) => matches!(status.code, 429 | 500 | 502 | 503 | 504),
             Self::NotConfigured | Self::Unusable { .. } | Self::Malformed { .. } => false,
         }
@@ -41,6 +44,7 @@ impl Error {
 
     fn reason(&self) -> &str {
         match self {
+            Self::Exec { .. } => "Unauthorized",
             Self::NotConfigured | Self::Unusable { .. } | Self::Unreachable { .. } => "NoControlPlane",
             Self::Refused(status) if !status.reason.is_empty() => &status.reason,
             Self::Refused(status) if status.code == 401 => "Unauthorized",
@@ -54,6 +58,7 @@ impl Error {
             Self::NotConfigured => {
                 "start one with `torch-remote up`, or name one by KUBECONFIG, ~/.kube/config, or TORCH_REMOTE_SERVER with TORCH_REMOTE_TOKEN_FILE and TORCH_REMOTE_CA_FILE"
             }
+            Self::Exec { .. } => "log in again: `torch-remote login URL`; or is the program not on PATH?",
             Self::Unusable { .. } => "mend it, or name the control plane by TORCH_REMOTE_SERVER",
             Self::Unreachable { .. } => {
                 "check that it runs (`torch-remote up`, `kubectl get --raw /readyz`) and that the address is right"

@@ -1,17 +1,22 @@
 //! Kinds of core/v1.
 
-use super::Kind;
+use schemars::JsonSchema;
+use serde_json::Value;
+
+use super::{Kind, Subresource};
 use crate::{
     column::{Cell, Column},
     event::Event,
     namespace::{NamespaceSpec, NamespaceStatus},
     path,
     schema::{object_schema, structural},
+    secret::{self, Secret},
+    service_account::ServiceAccount,
     validate,
 };
 
 pub(super) fn kinds() -> Vec<Kind> {
-    vec![namespace(), event()]
+    vec![namespace(), event(), secret(), service_account()]
 }
 
 fn namespace() -> Kind {
@@ -42,13 +47,85 @@ fn namespace() -> Kind {
     }
 }
 
-fn event() -> Kind {
-    let mut schema = object_schema("Something that happened to an object, for people to read.", Vec::new());
-    let own = structural::<Event>();
+/// Schema of a kind whose fields stand beside its metadata.
+fn flat<T: JsonSchema>(description: &str) -> Value {
+    let mut schema = object_schema(description, Vec::new());
+    let own = structural::<T>();
     if let (Some(all), Some(own)) = (schema["properties"].as_object_mut(), own["properties"].as_object()) {
         all.extend(own.clone());
     }
-    schema["required"] = own["required"].clone();
+    if !own["required"].is_null() {
+        schema["required"] = own["required"].clone();
+    }
+    schema
+}
+
+fn secret() -> Kind {
+    Kind {
+        group: "",
+        version: "v1",
+        kind: "Secret",
+        plural: "secrets",
+        singular: "secret",
+        short_names: &[],
+        categories: &[],
+        namespaced: true,
+        read_only: false,
+        served: true,
+        has_status: false,
+        subresources: &[],
+        selectable_fields: &["type"],
+        columns: vec![
+            Column::name(),
+            Column::text("Type", "What it is for.", ".type"),
+            Column::text("Data", "How many values it has.", "").of(Cell::Made(|secret| counted(secret, "data"))),
+            Column::age(),
+        ],
+        schema: flat::<Secret>("Values that are kept sealed, and shown only to those who may read them."),
+        rule: secret::rule,
+    }
+}
+
+fn service_account() -> Kind {
+    Kind {
+        group: "",
+        version: "v1",
+        kind: "ServiceAccount",
+        plural: "serviceaccounts",
+        singular: "serviceaccount",
+        short_names: &["sa"],
+        categories: &[],
+        namespaced: true,
+        read_only: false,
+        served: true,
+        has_status: false,
+        subresources: &[Subresource {
+            name: "token",
+            kind: "TokenRequest",
+            group: "authentication.k8s.io",
+            version: "v1",
+            verbs: &["create"],
+        }],
+        selectable_fields: &[],
+        columns: vec![
+            Column::name(),
+            Column::text("Secrets", "How many Secrets go with it.", "")
+                .of(Cell::Made(|account| counted(account, "secrets"))),
+            Column::age(),
+        ],
+        schema: flat::<ServiceAccount>("Who a program is; `kubectl create token NAME` makes it a token that ends."),
+        rule: validate::none,
+    }
+}
+
+/// How many there are in a list or map.
+fn counted(object: &Value, field: &str) -> String {
+    let count = object[field].as_array().map(Vec::len).or_else(|| object[field].as_object().map(serde_json::Map::len));
+    count.unwrap_or_default().to_string()
+}
+
+fn event() -> Kind {
+    let schema = flat::<Event>("Something that happened to an object, for people to read.");
     Kind {
         group: "",
         version: "v1",

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use torch_remote_api::{
     audit::AuditEvent, column::Cell, device::Device, event::Event, kinds, lease::DeviceLease, machine::RemoteMachine,
     namespace::Namespace, object::ObjectMeta, path, pool::MachinePool, provider::Provider, quota::GpuQuota, rbac,
-    schema, tensor::Tensor,
+    schema, secret::Secret, service_account::ServiceAccount, tensor::Tensor,
 };
 
 use crate::support::{full, good, judged, kind, merge};
@@ -124,6 +124,8 @@ fn through_type(plural: &str, object: Value) -> Result<Value, String> {
     match plural {
         "namespaces" => pass::<Namespace>(object),
         "events" => pass::<Event>(object),
+        "secrets" => pass::<Secret>(object),
+        "serviceaccounts" => pass::<ServiceAccount>(object),
         "providers" => pass::<Provider>(object),
         "remotemachines" => pass::<RemoteMachine>(object),
         "machinepools" => pass::<MachinePool>(object),

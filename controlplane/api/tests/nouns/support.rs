@@ -15,6 +15,8 @@ pub fn good(plural: &str) -> Value {
     let rest = match plural {
         "namespaces" => json!({}),
         "events" => json!({"involvedObject": {"namespace": "default"}}),
+        "secrets" => json!({"type": "Opaque", "data": {"password": "aHVudGVyMg=="}}),
+        "serviceaccounts" => json!({}),
         "providers" => json!({"spec": {"type": "Local"}}),
         "remotemachines" => json!({"spec": {"provider": "local", "gpu": {"type": "CPU"}}}),
         "machinepools" => {
@@ -55,6 +57,8 @@ pub fn full(plural: &str) -> Value {
             "source": {"component": "machine-reconciler"}, "count": 3, "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T23:59:00Z",
         }),
         "namespaces" => json!({"status": {"phase": "Active"}}),
+        "secrets" => json!({"data": {"username": "YW15"}}),
+        "serviceaccounts" => json!({"secrets": [{"name": "keys"}]}),
         "providers" => json!({"status": {"phase": "Ready", "machines": 2, "perHour": "7.90", "conditions": [ready()]}}),
         "remotemachines" => json!({"spec": {"gpu": {"type": "H100", "count": 2}, "slotsPerGPU": 1}, "status": {
             "phase": "Ready", "conditions": [ready()], "expiresAt": "2026-01-02T07:59:00Z", "keptAliveBy": ["default/a", "team/b"],

@@ -1,9 +1,12 @@
 //! The end of a [`Write`]: versions are taken, rows and history are written, and all of it becomes visible.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Touched, Write};
+use crate::store::secret::{self, Column};
 use crate::store::{Error, Key, Object};
 
 impl Write {
@@ -37,27 +40,35 @@ impl Write {
         let kind = if before.is_some() { "M" } else { "A" };
         let object = Object { body };
         self.own(&object, before.as_ref()).await?;
+        let (stored, logged) =
+            (self.close(key, Column::Object, &object.body)?, self.close(key, Column::Log, &object.body)?);
+        // Only what is sealed for each column differs between them.
+        let logged = matches!(logged, Cow::Owned(_)).then_some(&*logged);
+        let before = before.as_ref().map(|before| self.close(key, Column::Before, before)).transpose()?;
         let version = sqlx::query_scalar!(
             r#"with counter as (update cluster_rv set rv = rv + 1 returning rv),
-             stamped as (select rv, jsonb_set($5::jsonb, '{metadata,resourceVersion}', to_jsonb(rv::text)) as body from counter),
+             stamped as (select rv, jsonb_set($5::jsonb, '{metadata,resourceVersion}', to_jsonb(rv::text)) as body,
+                           jsonb_set(coalesce($10::jsonb, $5::jsonb), '{metadata,resourceVersion}', to_jsonb(rv::text)) as logged from counter),
              written as (update object set rv = stamped.rv, body = stamped.body, labels = $6, deleting = $7 from stamped
                          where grp = $1 and plural = $2 and ns = $3 and name = $4)
-             insert into object_log (rv, grp, plural, ns, name, kind, body, prev) select rv, $1, $2, $3, $4, $8, body, $9 from stamped
+             insert into object_log (rv, grp, plural, ns, name, kind, body, prev) select rv, $1, $2, $3, $4, $8, logged, $9 from stamped
              returning rv"#,
             key.resource.group,
             key.resource.plural,
             key.namespace,
             key.name,
-            object.body,
+            &*stored,
             object.body.pointer("/metadata/labels").cloned().unwrap_or_else(|| json!({})),
             object.deleting(),
             kind,
-            before
+            before.as_deref(),
+            logged
         );
         version.fetch_one(&mut *self.transaction).await.map_err(Error::database("write an object"))
     }
 
     async fn erase(&mut self, key: &Key, before: Value, last: Value) -> Result<i64, Error> {
+        let (before, last) = (self.close(key, Column::Before, &before)?, self.close(key, Column::Log, &last)?);
         let version = sqlx::query_scalar!(
             r#"with counter as (update cluster_rv set rv = rv + 1 returning rv),
              stamped as (select rv, jsonb_set($5::jsonb, '{metadata,resourceVersion}', to_jsonb(rv::text)) as body from counter),
@@ -68,8 +79,8 @@ impl Write {
             key.resource.plural,
             key.namespace,
             key.name,
-            last,
-            before
+            &*last,
+            &*before
         );
         version.fetch_one(&mut *self.transaction).await.map_err(Error::database("remove an object"))
     }
@@ -84,6 +95,10 @@ impl Write {
             key.name
         );
         gone.execute(&mut *self.transaction).await.map_err(Error::database("take back an object")).map(drop)
+    }
+
+    fn close<'a>(&self, key: &Key, column: Column, body: &'a Value) -> Result<Cow<'a, Value>, Error> {
+        secret::close(self.sealer.as_ref(), key.resource, column, body)
     }
 
     async fn own(&mut self, object: &Object, before: Option<&Value>) -> Result<(), Error> {

@@ -1,0 +1,163 @@
+//! `POST serviceaccounts/{name}/token`: a token that speaks for the account until its end, or the account's.
+
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::{Value, json};
+use torch_remote_api::by_plural;
+use torch_remote_api::field::{Cause, FieldError, aggregate};
+use torch_remote_api::service_account;
+use torch_remote_api::status::{Details, Reason, Status, StatusCause};
+use torch_remote_api::token::{ACCOUNT_SECONDS, API_AUDIENCE, API_TYPE, AccountClaim, ApiClaims, BoundClaim};
+
+use super::body;
+use super::failure::Failure;
+use super::objects::Call;
+use super::render::answer;
+use crate::store::object::seconds;
+use crate::store::{Key, Object, Resource};
+
+/// Shortest life that may be asked for.
+const SHORTEST: i64 = 600;
+/// Longest life that may be asked for; more than is given.
+const LONGEST: i64 = 1 << 32;
+
+/// What is asked for.
+struct Wish {
+    audience: String,
+    seconds: i64,
+    secret: Option<(String, Option<String>)>,
+}
+
+/// Makes the token.
+///
+/// # Errors
+/// There is no such account, the request asks for what is not given, or the database failed.
+pub async fn token(call: &Call, bytes: &[u8]) -> Result<Response, Failure> {
+    let request = if bytes.is_empty() { json!({}) } else { body::object(&call.headers, bytes)?.value };
+    let wish = wish(&request)?;
+    let account = there(call, Resource::SERVICE_ACCOUNTS, &call.name).await?;
+    let secret = match &wish.secret {
+        None => None,
+        Some((name, uid)) => {
+            let secret = there(call, Resource::SECRETS, name).await?;
+            if uid.as_deref().is_some_and(|uid| uid != secret.uid()) {
+                let kind = by_plural("", "secrets").unwrap_or(call.kind);
+                let problem = format!(
+                    "the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated",
+                    uid.as_deref().unwrap_or_default()
+                );
+                return Err(Status::conflict(kind, name, &problem).into());
+            }
+            Some(secret)
+        }
+    };
+    let version = secret.iter().chain([&account]).map(Object::resource_version).max().unwrap_or_default();
+    let seconds = wish.seconds.min(call.server.authentication().account_seconds);
+    let namespace = account.namespace();
+    let keys = call.server.keys();
+    let claims = ApiClaims {
+        registered: keys.registered(service_account::user(namespace, account.name()), wish.audience.as_str(), seconds),
+        groups: service_account::groups(namespace),
+        account: Some(AccountClaim {
+            namespace: namespace.to_owned(),
+            name: account.name().to_owned(),
+            uid: account.uid().to_owned(),
+            version,
+            secret: secret.map(|secret| BoundClaim { name: secret.name().to_owned(), uid: secret.uid().to_owned() }),
+        }),
+    };
+    let token = keys.sign(API_TYPE, &claims).map_err(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "cannot sign a service account's token");
+        Failure::from(Status::internal("the token could not be signed"))
+    })?;
+    Ok(answer(StatusCode::CREATED, &answered(&request, &claims, token), &[]))
+}
+
+fn answered(request: &Value, claims: &ApiClaims, token: String) -> Value {
+    let expires = chrono::DateTime::from_timestamp(claims.registered.exp, 0).unwrap_or_default();
+    let account = claims.account.as_ref();
+    json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+        "metadata": {
+            "name": account.map(|account| &account.name), "namespace": account.map(|account| &account.namespace),
+            "creationTimestamp": null,
+        },
+        "spec": {
+            "audiences": [claims.registered.aud], "expirationSeconds": claims.registered.exp - claims.registered.iat,
+            "boundObjectRef": request["spec"]["boundObjectRef"],
+        },
+        "status": {"token": token, "expirationTimestamp": seconds(expires)},
+    })
+}
+
+fn wish(request: &Value) -> Result<Wish, Failure> {
+    if request["kind"].as_str().is_some_and(|kind| !kind.is_empty() && kind != "TokenRequest") {
+        return Err(Failure::bad_request("the body must be a TokenRequest".to_owned()));
+    }
+    let spec = &request["spec"];
+    let mut wrong = Vec::new();
+    let audiences: Vec<&str> = spec["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if audiences.len() > 1 {
+        let detail = "a token is for one audience; ask for several tokens";
+        wrong.push(FieldError::new(Cause::TooMany, "spec.audiences", audiences.len().into(), detail));
+    }
+    let seconds = match &spec["expirationSeconds"] {
+        Value::Null => ACCOUNT_SECONDS,
+        given => given.as_i64().unwrap_or(0),
+    };
+    let problem = match seconds {
+        ..SHORTEST => Some("may not specify a duration less than 10 minutes"),
+        SHORTEST..=LONGEST => None,
+        _ => Some("may not specify a duration larger than 2^32 seconds"),
+    };
+    wrong.extend(problem.map(|problem| FieldError::invalid("spec.expirationSeconds", seconds.into(), problem)));
+    if !wrong.is_empty() {
+        return Err(invalid(&wrong));
+    }
+    Ok(Wish {
+        audience: audiences.first().copied().filter(|text| !text.is_empty()).unwrap_or(API_AUDIENCE).to_owned(),
+        seconds,
+        secret: bound(&spec["boundObjectRef"])?,
+    })
+}
+
+/// Name and uid of the Secret that the token is to end with.
+fn bound(reference: &Value) -> Result<Option<(String, Option<String>)>, Failure> {
+    let text = |field: &str| reference[field].as_str().filter(|text| !text.is_empty());
+    if reference.is_null() {
+        return Ok(None);
+    }
+    let (kind, version) = (text("kind").unwrap_or_default(), text("apiVersion").unwrap_or("v1"));
+    if (kind, version) != ("Secret", "v1") {
+        let gvk = version.split_once('/').map_or(("", version), |(group, version)| (group, version));
+        let problem = format!("cannot bind token to object of type {}/{}, Kind={kind}", gvk.0, gvk.1);
+        return Err(Failure::bad_request(problem));
+    }
+    let name = text("name").ok_or_else(|| invalid(&[FieldError::required("spec.boundObjectRef.name", "")]))?;
+    Ok(Some((name.to_owned(), text("uid").map(str::to_owned))))
+}
+
+fn invalid(wrong: &[FieldError]) -> Failure {
+    let message = format!("TokenRequest.authentication.k8s.io \"\" is invalid: {}", aggregate(wrong));
+    let mut status = Status::failure(Reason::Invalid, message);
+    let causes = wrong.iter().map(|error| StatusCause {
+        reason: error.cause.reason().to_owned(),
+        message: error.body(),
+        field: error.field.clone(),
+    });
+    status.details = Some(Details {
+        group: "authentication.k8s.io".to_owned(),
+        kind: "TokenRequest".to_owned(),
+        causes: causes.collect(),
+        ..Details::default()
+    });
+    status.into()
+}
+
+/// An object of the call's namespace that is there to stay.
+async fn there(call: &Call, resource: Resource, name: &str) -> Result<Object, Failure> {
+    let kind = by_plural(resource.group, resource.plural).unwrap_or(call.kind);
+    let key = Key::new(resource, call.namespace.clone().unwrap_or_default(), name);
+    let object = call.server.objects().get(&key).await.map_err(|error| Failure::store(kind, name, error))?;
+    object.filter(|object| !object.deleting()).ok_or_else(|| Status::not_found(kind, name).into())
+}
