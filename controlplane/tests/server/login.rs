@@ -63,6 +63,9 @@ async fn a_lease_is_held_by_the_issuer_s_user_or_the_account_that_asked_for_it()
     api.send("POST", "/api/v1/namespaces/default/serviceaccounts", account).await;
     let (_, answer) = api.send("POST", "/api/v1/namespaces/default/serviceaccounts/robot/token", json!({})).await;
     let robot = answer["status"]["token"].as_str().unwrap().to_owned();
+    for user in ["oidc:ana", "system:serviceaccount:default:robot"] {
+        api.grant(user, "user", "default").await;
+    }
     let ana = issuer.token("ana", Algorithm::ES256);
     let collection = "/apis/torchremote.dev/v1alpha1/namespaces/default/deviceleases";
     let ask = async |token: &str, uri: &str, body: Value| {
@@ -181,6 +184,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_torch-remote");
 
 /// Serves the API, and logs `user` in with the program.
 async fn logged_in(issuer: &Issuer, api: &Api, user: &str) -> Client {
+    api.grant(&format!("oidc:{user}"), "user", "").await;
     let served = kube::config::Kubeconfig::read_from(api.serve().await).unwrap();
     let cluster = served.clusters[0].cluster.clone().unwrap();
     let (server, authority) = (cluster.server.unwrap(), cluster.certificate_authority_data.unwrap());
