@@ -5,6 +5,7 @@
 //! call a provider; a watcher costs no statement while it waits.
 
 pub mod admission;
+pub mod advice;
 pub mod asks;
 pub mod audit;
 pub mod body;
@@ -25,6 +26,7 @@ pub mod readings;
 pub mod render;
 pub mod review;
 pub mod routes;
+pub mod scale;
 pub mod selection;
 pub mod service_account;
 pub mod token_review;
@@ -50,10 +52,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use crate::auth::{Authenticator, Caller, Issuers, Keys, Policies};
+use crate::provider::Providers;
 use crate::store::Objects;
 use crate::store::watch_cache::WatchCache;
 use crate::telemetry;
 
+use advice::Advisor;
 use audit::Trail;
 use discovery::Documents;
 use failure::Failure;
@@ -119,6 +123,8 @@ struct Shared {
     requests: Arc<Semaphore>,
     renewals: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
+    began: i64,
+    providers: Providers,
 }
 
 impl std::fmt::Debug for Server {
@@ -136,6 +142,7 @@ impl Server {
     /// A server of these parts.
     pub fn with_authentication(parts: Parts, authentication: Authentication) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
+        let began = parts.cache.version();
         Self(Arc::new(Shared {
             authentication,
             documents: Documents::new(),
@@ -145,7 +152,22 @@ impl Server {
             renewals: places(RENEWALS),
             watchers: places(WATCHERS),
             parts,
+            began,
+            providers: Providers::default(),
         }))
+    }
+
+    /// Knows what makes machines, to tell what a change replaces. To be called before the server is shared.
+    #[must_use]
+    pub fn with_providers(mut self, providers: Providers) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.0) {
+            shared.providers = providers;
+        }
+        self
+    }
+
+    fn advisor(&self) -> Advisor<'_> {
+        Advisor { cache: self.cache(), objects: self.objects(), providers: &self.0.providers }
     }
 
     /// All routes, with what stands before them.
@@ -192,6 +214,11 @@ impl Server {
 
     fn trail(&self) -> &Trail {
         &self.0.parts.trail
+    }
+
+    /// The version of the store when this server began.
+    fn began(&self) -> i64 {
+        self.0.began
     }
 
     /// How callers are told apart beside the tokens of our own keys.

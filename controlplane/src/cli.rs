@@ -1,17 +1,25 @@
-//! The kubectl-like client: `apply get wait delete version token kubeconfig`, over the kube client and the same kubeconfig that kubectl reads.
+//! The kubectl-like client: `apply diff get describe watch wait delete version token kubeconfig completion`, over the kube client and the same kubeconfig that kubectl reads.
 //!
 //! Owns the command line of the client, what it prints and how it exits. Leaves every rule about objects to the server.
 //! Invariant: `apply` writes nothing before the server has accepted every document in a dry run.
 
 mod apply;
+mod change;
+mod completion;
 mod connection;
+mod count;
 mod delete;
+mod describe;
+mod diff;
 mod error;
 mod exec;
 mod get;
 mod kind;
 pub mod login;
 mod manifest;
+mod paint;
+mod sheet;
+mod source;
 mod table;
 mod target;
 mod token;
@@ -26,6 +34,7 @@ use serde_json::{Value, json};
 use crate::config::HomeArgs;
 
 pub use error::Error;
+pub use paint::{ColorArgs, Paint, Tone};
 
 use connection::Connection;
 
@@ -34,8 +43,14 @@ use connection::Connection;
 pub enum Command {
     /// Create or change objects to be as the files say. Either every document is acceptable, or nothing is written.
     Apply(apply::ApplyArgs),
+    /// Show what an apply would change.
+    Diff(diff::DiffArgs),
     /// List objects, or show one.
     Get(get::GetArgs),
+    /// Show everything about an object, and what happened to it.
+    Describe(describe::DescribeArgs),
+    /// List objects, and go on with every change.
+    Watch(get::WatchArgs),
     /// Wait until objects have a condition, or are gone.
     Wait(wait::WaitArgs),
     /// Delete objects, and wait until they are gone.
@@ -48,6 +63,8 @@ pub enum Command {
     Token(token::TokenArgs),
     /// Print the kubeconfig in use, whole in one file.
     Kubeconfig(ConnectionArgs),
+    /// Print a script with which a shell completes commands and options.
+    Completion(completion::CompletionArgs),
 }
 
 /// Which control plane, as whom, in which namespace.
@@ -91,14 +108,17 @@ pub enum StructuredOutput {
     Json,
 }
 
-/// Runs a command, printing to `out`.
+/// Runs a command, printing to `out` with `paint`.
 ///
 /// # Errors
 /// What a person reads, with the exit code.
-pub async fn run(command: Command, out: &mut (dyn Write + Send)) -> Result<(), Error> {
+pub async fn run(command: Command, paint: Paint, out: &mut (dyn Write + Send)) -> Result<(), Error> {
     match command {
         Command::Apply(args) => apply::run(args, out).await,
-        Command::Get(args) => get::run(args, out).await,
+        Command::Diff(args) => diff::run(args, paint, out).await,
+        Command::Get(args) => get::run(args, paint, out).await,
+        Command::Describe(args) => describe::run(args, paint, out).await,
+        Command::Watch(args) => get::watch(args, paint, out).await,
         Command::Wait(args) => wait::run(args, out).await,
         Command::Delete(args) => delete::run(args, out).await,
         Command::Version(args) => version(args, out).await,
@@ -108,6 +128,7 @@ pub async fn run(command: Command, out: &mut (dyn Write + Send)) -> Result<(), E
             let text = Connection::open(&args).await?.kubeconfig()?;
             print(out, format_args!("{text}"))
         }
+        Command::Completion(args) => completion::run(&args, out),
     }
 }
 

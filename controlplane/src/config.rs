@@ -24,6 +24,9 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Colour.
+    #[command(flatten)]
+    pub color: cli::ColorArgs,
 }
 
 /// The subcommands.

@@ -1,5 +1,6 @@
 //! The `torch-remote` binary: subcommands to their modules, signals to a token, errors to text and exit codes.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -7,31 +8,36 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use torch_remote::cli::{self, Tone};
 use torch_remote::config::{Cli, Command};
 use torch_remote::explain::{Explain, render};
-use torch_remote::{cli, serve, up};
+use torch_remote::{serve, up};
 
 fn main() -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().expect("the first provider installed in this process");
-    match run(Cli::parse().command) {
+    let cli = Cli::parse();
+    let errors = cli.color.paint(std::io::stderr().is_terminal());
+    match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !error.quiet() {
-                eprintln!("{}", render(error.as_ref()));
+                let text = render(error.as_ref());
+                eprintln!("{}{}", errors.text(Tone::Bad, "error:"), text.trim_start_matches("error:"));
             }
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-fn run(command: Command) -> Result<(), Box<dyn Explain>> {
-    match command {
+fn run(cli: Cli) -> Result<(), Box<dyn Explain>> {
+    match cli.command {
         Command::Up(args) => server().block_on(async { Ok(up::run(*args, &mut std::io::stdout(), stop()).await?) }),
         Command::Serve(args) => server().block_on(async { Ok(serve::run(*args, stop()).await?) }),
         Command::ReplaceKeys(args) => server().block_on(async { Ok(serve::replace_keys(&args).await?) }),
         Command::Client(command) => {
             let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
-            runtime.block_on(async { Ok(cli::run(*command, &mut std::io::stdout()).await?) })
+            let paint = cli.color.paint(std::io::stdout().is_terminal());
+            runtime.block_on(async { Ok(cli::run(*command, paint, &mut std::io::stdout()).await?) })
         }
     }
 }

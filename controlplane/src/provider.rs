@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use sha2::{Digest, Sha256};
 use torch_remote_api::agent::Listen;
 use torch_remote_api::machine::RemoteMachineSpec;
 use torch_remote_api::provider::ProviderType;
@@ -123,6 +124,13 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
 
     /// Tokens of all instances that carry our tags. Complete, or an error.
     fn list(&self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
+}
+
+/// Of what its provider makes an instance from: where it differs, another instance is wanted. Times, retries and who may use it can change under a running
+/// one.
+pub fn launch_hash(spec: &RemoteMachineSpec, provider: Option<&dyn Provider>) -> String {
+    let made_from = serde_json::json!([spec.provider, provider.map(|provider| provider.made_from(spec))]);
+    hex::encode(&Sha256::digest(made_from.to_string())[..8])
 }
 
 /// The providers this process can speak to, by type.

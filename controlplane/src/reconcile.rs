@@ -1,16 +1,19 @@
 //! Reconcilers: observe, plan, apply, for one key, with no hint of what changed.
 //!
-//! Owns the loop ([`driver`]), claims, and what is observed and applied for machines, leases and the queue. Leaves every decision to `torch_remote_plan`,
+//! Owns the loop ([`driver`]), claims, and what is observed and applied for machines, pools, quotas, leases and the queue. Leaves every decision to `torch_remote_plan`,
 //! instances to [`crate::provider`] and agents to [`crate::agents`]. Invariants: one key is worked on by one task at a time; news only wakes, the periodic
 //! scan alone suffices; whatever is written for a machine names the claim it follows from.
 
 pub mod claims;
 pub mod driver;
+pub mod garbage;
 mod lease;
 mod machine;
 mod metrics;
+mod pool;
 mod provider;
 mod queue;
+mod quota;
 mod sweep;
 mod wake;
 
@@ -87,6 +90,10 @@ pub enum Work {
     Lease(Key),
     /// A Provider.
     Provider(Key),
+    /// A MachinePool.
+    Pool(Key),
+    /// A GPUQuota.
+    Quota(Key),
     /// All that waits.
     Queue,
     /// Instances and leases without an object.
@@ -194,6 +201,8 @@ impl Reconcilers {
             Work::Machine(key) => machine::reconcile(&self.0, key).await,
             Work::Lease(key) => lease::reconcile(&self.0, key).await,
             Work::Provider(key) => provider::reconcile(&self.0, key).await,
+            Work::Pool(key) => pool::reconcile(&self.0, key).await,
+            Work::Quota(key) => quota::reconcile(&self.0, key).await,
             Work::Queue => queue::reconcile(&self.0).await,
             Work::Sweep => sweep::reconcile(&self.0).await,
         };

@@ -199,15 +199,17 @@ impl ControlPlane {
         background.run(|stop| writer.run(stop));
         background.run(|stop| store::log::keep_compact(objects.clone(), stop));
         background.run(|stop| store::namespace::collect(objects.clone(), stop));
+        background.run(|stop| reconcile::garbage::collect(objects.clone(), recorder.named("garbage-collector"), stop));
         background.run(|stop| keys.clone().keep(stop));
         background.run(|stop| setup.authentication.issuers.clone().keep(stop));
         background.run(|stop| upkeep(setup.metrics.clone(), stop));
 
+        let providers = Providers::default().with(ProviderType::Local, Arc::new(setup.local.clone()));
         let reconcilers = reconcile::Parts {
             objects: objects.clone(),
             recorder,
             keys: keys.clone(),
-            providers: Providers::default().with(ProviderType::Local, Arc::new(setup.local.clone())),
+            providers: providers.clone(),
             replica: setup.replica.clone(),
             otlp: setup.otlp,
             timing: reconcile::Timing::default(),
@@ -228,7 +230,8 @@ impl ControlPlane {
             metrics: Some(setup.metrics),
             stop: serving.stop.clone(),
         };
-        let router = apiserver::Server::with_authentication(parts, setup.authentication).router();
+        let server = apiserver::Server::with_authentication(parts, setup.authentication);
+        let router = server.with_providers(providers).router();
         let https = Https { tls, router, connections: setup.limits.max_connections, drain: DRAIN };
         serving.run(|stop| https.serve(setup.listener, stop));
         tracing::info!(replica = setup.replica, "control plane started");

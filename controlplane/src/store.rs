@@ -16,6 +16,7 @@ pub mod log;
 pub mod machine;
 pub mod namespace;
 pub mod object;
+pub mod owner;
 pub mod pool;
 pub mod role;
 pub mod sealed;
@@ -33,7 +34,7 @@ use sqlx::{Connection, PgPool};
 pub use key::{Key, Resource};
 pub use list::{List, Query, Version};
 pub use object::{Error, Object, Objects, Retry};
-pub use write::{Deletion, Preconditions, Write};
+pub use write::{Deletion, Preconditions, Propagation, Write};
 
 /// The schema, applied at start; forward only.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");

@@ -9,6 +9,8 @@ mod claims;
 mod leases;
 #[path = "reconcile/machines.rs"]
 mod machines;
+#[path = "reconcile/pools.rs"]
+mod pools;
 #[path = "reconcile/readings.rs"]
 mod readings;
 #[path = "reconcile/world.rs"]

@@ -19,6 +19,10 @@ mod database;
 mod harness;
 #[path = "server/issuer.rs"]
 mod issuer;
+#[path = "server/kinds.rs"]
+mod kinds;
+#[path = "server/kube_rs.rs"]
+mod kube_rs;
 #[path = "server/kubectl.rs"]
 mod kubectl;
 #[path = "server/limits.rs"]
@@ -31,6 +35,8 @@ mod matrix;
 mod namespaces;
 #[path = "server/objects.rs"]
 mod objects;
+#[path = "server/owners.rs"]
+mod owners;
 #[path = "server/refusals.rs"]
 mod refusals;
 #[path = "server/roles.rs"]
@@ -41,6 +47,8 @@ mod routes;
 mod sample;
 #[path = "server/secrets.rs"]
 mod secrets;
+#[path = "server/semantics.rs"]
+mod semantics;
 #[path = "server/store.rs"]
 mod store;
 #[path = "server/watches.rs"]

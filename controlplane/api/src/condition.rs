@@ -7,6 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Time;
 
+/// What was asked for is there, and works.
+pub const READY: &str = "Ready";
+/// What was asked for is still coming about; as tools that follow Kubernetes' status conventions read it.
+pub const RECONCILING: &str = "Reconciling";
+/// What was asked for does not come about without somebody's doing; as such tools read it.
+pub const STALLED: &str = "Stalled";
+
 /// Whether a condition holds. `Unknown` is a fact of its own: it could not be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Truth {

@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use crate::{object::ObjectMeta, time::Time};
 
@@ -113,4 +114,110 @@ pub struct EventSeries {
     pub count: i32,
     /// When last, to the microsecond.
     pub last_observed_time: String,
+}
+
+/// An event in the notation of events.k8s.io/v1: what only that group's clients read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventView {
+    /// When it happened first, to the microsecond.
+    #[schemars(extend("format" = "date-time"))]
+    pub event_time: String,
+    /// The object it happened to.
+    #[serde(default)]
+    pub regarding: ObjectReference,
+    /// Another object it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub related: Option<ObjectReference>,
+    /// What happened, as one CamelCase word.
+    #[serde(default)]
+    pub reason: String,
+    /// What happened, as a sentence.
+    #[serde(default)]
+    pub note: String,
+    /// Normal or Warning.
+    #[serde(default, rename = "type")]
+    pub event_type: String,
+    /// What was being done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// Who says so.
+    #[serde(default)]
+    pub reporting_controller: String,
+    /// Which replica says so.
+    #[serde(default)]
+    pub reporting_instance: String,
+    /// How often, and when last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub series: Option<EventSeries>,
+    /// Who says so, in the older notation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deprecated_source: Option<EventSource>,
+    /// When it happened first, in the older notation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deprecated_first_timestamp: Option<Time>,
+    /// When it happened last, in the older notation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deprecated_last_timestamp: Option<Time>,
+    /// How often it happened, in the older notation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deprecated_count: Option<i32>,
+}
+
+/// A core/v1 Event as events.k8s.io/v1 shows it: the same object in other words.
+pub fn view(event: &Value) -> Value {
+    let mut shown = Map::new();
+    shown.insert("apiVersion".to_owned(), json!("events.k8s.io/v1"));
+    shown.insert("kind".to_owned(), json!("Event"));
+    shown.insert("metadata".to_owned(), event["metadata"].clone());
+    shown.insert("eventTime".to_owned(), event_time(event).into());
+    let same = ["action", "reason", "related", "reportingInstance", "series", "type"].map(|field| (field, field));
+    let renamed = [
+        ("involvedObject", "regarding"),
+        ("message", "note"),
+        ("reportingComponent", "reportingController"),
+        ("source", "deprecatedSource"),
+        ("firstTimestamp", "deprecatedFirstTimestamp"),
+        ("lastTimestamp", "deprecatedLastTimestamp"),
+        ("count", "deprecatedCount"),
+    ];
+    for (from, to) in same.into_iter().chain(renamed) {
+        if !event[from].is_null() {
+            shown.insert(to.to_owned(), event[from].clone());
+        }
+    }
+    if shown.get("reportingController").is_none_or(|name| name == "") {
+        shown
+            .insert("reportingController".to_owned(), event["source"]["component"].as_str().unwrap_or_default().into());
+    }
+    shown.into()
+}
+
+/// Clients of the newer group require it, with microseconds.
+fn event_time(event: &Value) -> String {
+    if let Some(time) = event["eventTime"].as_str() {
+        return time.to_owned();
+    }
+    let first = [&event["firstTimestamp"], &event["lastTimestamp"], &event["metadata"]["creationTimestamp"]];
+    let first = first.into_iter().find_map(Value::as_str).unwrap_or("1970-01-01T00:00:00Z");
+    first.strip_suffix('Z').map_or_else(|| first.to_owned(), |seconds| format!("{seconds}.000000Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_says_the_same_in_both_notations() {
+        let event = json!({
+            "metadata": {"name": "m.1", "namespace": "default"}, "involvedObject": {"kind": "RemoteMachine", "name": "m"},
+            "reason": "Ready", "message": "slots can be leased", "type": "Normal", "source": {"component": "torch-remote"}, "count": 2,
+            "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:01:00Z", "eventTime": null, "reportingComponent": "",
+        });
+        let shown = view(&event);
+        assert_eq!(shown["eventTime"], "2026-01-01T00:00:00.000000Z");
+        assert_eq!((&shown["regarding"]["name"], &shown["note"]), (&json!("m"), &json!("slots can be leased")));
+        assert_eq!((&shown["reportingController"], &shown["deprecatedCount"]), (&json!("torch-remote"), &json!(2)));
+        serde_json::from_value::<EventView>(shown).expect("its own type");
+    }
 }

@@ -4,7 +4,9 @@ mod audit;
 mod core;
 mod product;
 mod rbac;
+mod view;
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
@@ -12,6 +14,7 @@ use serde_json::Value;
 
 use crate::{
     column::Column,
+    event,
     field::FieldError,
     path, schema,
     validate::{self, Rule},
@@ -36,7 +39,7 @@ pub struct Kind {
     pub categories: &'static [&'static str],
     /// Lives in a namespace.
     pub namespaced: bool,
-    /// Only get and list.
+    /// Only get and list, and watch where it is [`watchable`](Self::watchable).
     pub read_only: bool,
     /// In discovery; a kind that is not is only described.
     pub served: bool,
@@ -73,6 +76,8 @@ pub struct Subresource {
 const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 /// Verbs of read-only kinds.
 const READ_VERBS: &[&str] = &["get", "list"];
+/// Verbs of read-only kinds that can be watched.
+const WATCH_VERBS: &[&str] = &["get", "list", "watch"];
 
 /// Every kind, served or not, in a fixed order.
 pub fn kinds() -> &'static [Kind] {
@@ -81,6 +86,7 @@ pub fn kinds() -> &'static [Kind] {
         kinds.extend(product::kinds());
         kinds.extend(rbac::kinds());
         kinds.push(audit::kind());
+        kinds.extend(view::kinds());
         kinds
     });
     &KINDS
@@ -131,7 +137,21 @@ impl Kind {
 
     /// What can be done with its objects.
     pub fn verbs(&self) -> &'static [&'static str] {
-        if self.read_only { READ_VERBS } else { ALL_VERBS }
+        match (self.read_only, self.watchable()) {
+            (false, _) => ALL_VERBS,
+            (true, false) => READ_VERBS,
+            (true, true) => WATCH_VERBS,
+        }
+    }
+
+    /// Whether its objects can be watched: not those that are made from what agents report.
+    pub fn watchable(&self) -> bool {
+        !self.read_only || [view::EVENTS, view::DEFINITIONS].contains(&self.group)
+    }
+
+    /// A stored object as this kind shows it: events have two notations.
+    pub fn shown<'a>(&self, stored: &'a Value) -> Cow<'a, Value> {
+        if self.group == view::EVENTS { Cow::Owned(event::view(stored)) } else { Cow::Borrowed(stored) }
     }
 
     /// Whether its objects have a `spec`, whose changes count as generations.

@@ -4,7 +4,7 @@
 //!
 //! Values in manifests: [`duration`], [`money`], [`quantity`], [`gpu`], [`time`]. Every object: [`object`], [`condition`].
 //! Kinds: [`provider`], [`machine`], [`pool`], [`lease`], [`quota`], [`device`], [`tensor`], [`namespace`], [`event`],
-//! [`secret`], [`service_account`], [`rbac`], [`audit`]; all of them in [`kind`].
+//! [`secret`], [`service_account`], [`definition`], [`rbac`], [`audit`]; all of them in [`kind`].
 //! Judging objects: [`schema`], [`validate`], [`field`], [`format`]. Showing them: [`column`], [`table`], [`age`], [`path`].
 //! The server's documents: [`status`], [`discovery`], [`openapi`]; what clients select by: [`selector`].
 
@@ -13,6 +13,7 @@ pub mod agent;
 pub mod audit;
 pub mod column;
 pub mod condition;
+pub mod definition;
 pub mod device;
 pub mod discovery;
 pub mod duration;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::object::Object;
+use crate::{condition::Condition, object::Object};
 
 /// A Namespace with metadata, spec and status.
 pub type Namespace = Object<NamespaceSpec, NamespaceStatus>;
@@ -22,6 +22,10 @@ pub struct NamespaceStatus {
     /// Active, or Terminating while it is emptied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<NamespacePhase>,
+    /// What keeps a namespace that is being emptied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
 }
 
 /// A namespace in one word.

@@ -52,6 +52,9 @@ fn document(group: &str, version: &str) -> Document {
         schemas.insert(schema_name(kind), object(kind));
         schemas.insert(format!("{}List", schema_name(kind)), list(kind));
         paths::add(kind, &mut all_paths);
+        if kind.subresources.iter().any(|part| part.name == "scale") {
+            schemas.insert(SCALE.to_owned(), scale());
+        }
     }
     let body = json!({
         "openapi": "3.0.0",
@@ -78,11 +81,18 @@ fn schema_name(kind: &Kind) -> String {
     if kind.group.is_empty() {
         return format!("io.k8s.api.core.{}.{}", kind.version, kind.kind);
     }
+    if let Some(group) = kind.group.strip_suffix(".k8s.io") {
+        let first = group.split('.').next().unwrap_or(group);
+        return format!("io.k8s.api.{first}.{}.{}", kind.version, kind.kind);
+    }
     let reversed: Vec<&str> = kind.group.split('.').rev().collect();
     format!("{}.{}.{}", reversed.join("."), kind.version, kind.kind)
 }
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
+
+/// Schema of what a subresource `scale` speaks of.
+const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
 
 fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
@@ -149,6 +159,25 @@ fn list(kind: &Kind) -> Value {
             "items": {"type": "array", "description": "The objects.", "items": {"allOf": [reference(&schema_name(kind))]}},
         },
         "x-kubernetes-group-version-kind": [version_kind(kind, &kind.list_kind())],
+    })
+}
+
+fn scale() -> Value {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    let number = |description: &str| json!({"type": "integer", "format": "int32", "description": description});
+    json!({
+        "type": "object",
+        "description": "How many there are to be.",
+        "properties": {
+            "apiVersion": text("autoscaling/v1."),
+            "kind": text("Scale."),
+            "metadata": {"allOf": [reference(&format!("{META}.ObjectMeta"))]},
+            "spec": {"type": "object", "description": "What is asked.", "properties": {"replicas": number("How many there are to be.")}},
+            "status": {"type": "object", "description": "What was seen.", "required": ["replicas"], "properties": {
+                "replicas": number("How many there are."), "selector": text("Selects them by their labels."),
+            }},
+        },
+        "x-kubernetes-group-version-kind": [{"group": "autoscaling", "version": "v1", "kind": "Scale"}],
     })
 }
 

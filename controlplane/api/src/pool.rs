@@ -4,8 +4,23 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{condition::Condition, machine::RemoteMachineSpec, object::Object};
+
+/// Label of a pool's machines: the pool's name, as [`label`] makes it one.
+pub const POOL_LABEL: &str = "torchremote.dev/pool";
+/// Annotation of a pool's machines: hash of the template they were made from.
+pub const TEMPLATE_ANNOTATION: &str = "torchremote.dev/template-hash";
+
+/// A pool's name as the value of a label, which has room for 63 characters: a longer one is cut, and told apart by a hash.
+pub fn label(pool: &str) -> String {
+    if pool.len() <= 63 {
+        return pool.to_owned();
+    }
+    let hash: String = Sha256::digest(pool)[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}-{hash}", pool.get(..54).unwrap_or_default())
+}
 
 /// A MachinePool with metadata, spec and status.
 pub type MachinePool = Object<MachinePoolSpec, MachinePoolStatus>;

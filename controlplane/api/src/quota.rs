@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{condition::Condition, duration::Duration, gpu::GpuType, money::Money, object::Object, time::Time};
 
+/// What it asks is in force.
+pub const ENFORCED: &str = "Enforced";
+
 /// A GPUQuota with metadata, spec and status.
 pub type GpuQuota = Object<GpuQuotaSpec, GpuQuotaStatus>;
 

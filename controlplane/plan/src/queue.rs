@@ -49,6 +49,8 @@ pub struct Waiting {
     pub exclusive: bool,
     /// Only this machine: (namespace, name). Without alternatives: one GPU of it, of whatever type.
     pub machine: Option<(String, String)>,
+    /// Only machines of this pool: (namespace, name). Without alternatives: one GPU of such a machine, of whatever type.
+    pub pool: Option<(String, String)>,
 }
 
 /// A slot as the queue sees it.
@@ -87,6 +89,8 @@ pub struct Machine {
     pub allowed: Vec<String>,
     /// Why it will never serve again by itself, in words; `None`: it serves or may.
     pub never: Option<String>,
+    /// Name of the pool it is of, in its own namespace.
+    pub pool: Option<String>,
     /// It was made for this lease.
     pub made_for: Option<Uid>,
     /// It has started; it may be busy, or not heard for now.

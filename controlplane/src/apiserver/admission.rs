@@ -194,6 +194,18 @@ fn hold(body: &mut Value, finalizer: &str) {
     }
 }
 
+/// Whether the server is to name the object.
+pub fn nameless(body: &Value) -> bool {
+    let given = |field: &str| body["metadata"][field].as_str().is_some_and(|text| !text.is_empty());
+    !given("name") && given("generateName")
+}
+
+/// Gives an object that was named by [`complete`] another name: that one was taken.
+pub fn rename(body: &mut Value) {
+    body["metadata"]["name"] = Value::Null;
+    generate_name(&mut body["metadata"]);
+}
+
 fn generate_name(metadata: &mut Value) {
     let given = |field: &str| metadata[field].as_str().filter(|text| !text.is_empty());
     if given("name").is_some() {

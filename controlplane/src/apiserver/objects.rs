@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use torch_remote_api::Kind;
-use torch_remote_api::field::FieldError;
+use torch_remote_api::field::{Cause, FieldError};
 use torch_remote_api::status::Status;
 
 use super::admission::{self, Admitted};
@@ -17,11 +17,14 @@ use super::parameters::{self, Asked, ListOptions, Parameters};
 use super::patch::Patch;
 use super::render::{View, answer};
 use super::selection::Selection;
-use super::{Server, body, lease, service_account, watch};
+use super::{Server, body, lease, scale, service_account, watch};
 use crate::auth::Caller;
 use crate::document::Document;
-use crate::store::{Deletion, Error, Key, List, Object, Preconditions, Query, Resource, Version, Write};
+use crate::store::{Deletion, Error, Key, List, Object, Preconditions, Propagation, Query, Resource, Version, Write};
 use crate::telemetry;
+
+/// Names tried for an object that is to have a generated one.
+const NAMES: u32 = 8;
 
 /// A call about objects of one kind.
 #[derive(Debug)]
@@ -55,6 +58,9 @@ impl Call {
     /// [`Failure`]: what the client is told.
     pub async fn answer(self, body: Body) -> Result<Response, Failure> {
         let collection = self.name.is_empty();
+        if self.kind.read_only && self.method != Method::GET {
+            return Err(Status::method_not_allowed(self.kind, &self.method.as_str().to_lowercase()).into());
+        }
         match (self.method.as_str(), self.subresource.as_str()) {
             ("GET", "") if collection && self.parameters.flag("watch") => watch::watch(&self).await,
             ("GET", "") if collection => self.list().await,
@@ -66,6 +72,7 @@ impl Call {
             ("PATCH", "" | "status") if !collection => self.patch(&body::read(body).await?).await,
             ("DELETE", "") if collection => self.delete_collection(&body::read(body).await?).await,
             ("DELETE", "") => self.delete(&body::read(body).await?).await,
+            ("GET" | "PUT" | "PATCH", "scale") => scale::scale(&self, body).await,
             ("POST", "renew") => lease::renew(&self, &body::read(body).await?).await,
             ("POST", "token") if self.resource == Resource::SERVICE_ACCOUNTS => {
                 service_account::token(&self, &body::read(body).await?).await
@@ -133,15 +140,26 @@ impl Call {
     async fn create(&self, bytes: &[u8]) -> Result<Response, Failure> {
         let view = View::of(self.kind, &self.headers, &self.parameters)?;
         let dry_run = self.parameters.dry_run()?;
-        let Admitted { mut body, warnings } = self.admit(body::object(&self.headers, bytes)?)?;
+        let Admitted { mut body, mut warnings } = self.admit(body::object(&self.headers, bytes)?)?;
+        let generated = admission::nameless(&body);
         admission::complete(self.kind, &self.caller, telemetry::traceparent().as_deref(), &mut body)?;
         admission::judge(self.kind, &body, None)?;
         self.may_grant(&body, None)?;
-        let name = body["metadata"]["name"].as_str().unwrap_or("").to_owned();
-        let refused = |error| Failure::store(self.kind, &name, error);
-        let mut write = self.server.objects().begin().await.map_err(refused)?;
-        let object = write.create(self.resource, body).await.map_err(refused)?;
-        let object = self.finish(write, object, dry_run).await?;
+        let mut tries = 1;
+        let object = loop {
+            let name = body["metadata"]["name"].as_str().unwrap_or("").to_owned();
+            let mut write = self.begin().await?;
+            match write.create(self.resource, body.clone()).await {
+                Ok(object) => break self.finish(write, object, dry_run).await?,
+                // Another name by chance is as good.
+                Err(Error::AlreadyExists { .. }) if generated && tries < NAMES => {
+                    tries += 1;
+                    admission::rename(&mut body);
+                }
+                Err(error) => return Err(Failure::store(self.kind, &name, error)),
+            }
+        };
+        warnings.extend(self.server.advisor().advise(self.kind, &object.body, None).await);
         let mut response = answer(StatusCode::CREATED, &view.object(&object.body, true), &warnings);
         response.extensions_mut().insert(Made(object.name().to_owned()));
         Ok(response)
@@ -150,7 +168,7 @@ impl Call {
     async fn update(&self, bytes: &[u8]) -> Result<Response, Failure> {
         let view = View::of(self.kind, &self.headers, &self.parameters)?;
         let dry_run = self.parameters.dry_run()?;
-        let Admitted { body, warnings } = self.admit(body::object(&self.headers, bytes)?)?;
+        let Admitted { body, mut warnings } = self.admit(body::object(&self.headers, bytes)?)?;
         let given = body["metadata"]["name"].as_str().unwrap_or("");
         if given != self.name {
             let message =
@@ -165,6 +183,7 @@ impl Call {
         let old = self.lock(&mut write).await?;
         let object = self.replace(&mut write, &old, body).await?;
         let object = self.finish(write, object, dry_run).await?;
+        warnings.extend(self.server.advisor().advise(self.kind, &object.body, Some(&old.body)).await);
         Ok(answer(StatusCode::OK, &view.object(&object.body, true), &warnings))
     }
 
@@ -186,9 +205,10 @@ impl Call {
                 return Err(Status::invalid(self.kind, &self.name, &[wrong]).into());
             }
         }
-        let Admitted { body, warnings } = self.admit(Document { value: patched, duplicates })?;
+        let Admitted { body, mut warnings } = self.admit(Document { value: patched, duplicates })?;
         let object = self.replace(&mut write, &old, body).await?;
         let object = self.finish(write, object, dry_run).await?;
+        warnings.extend(self.server.advisor().advise(self.kind, &object.body, Some(&old.body)).await);
         Ok(answer(StatusCode::OK, &view.object(&object.body, true), &warnings))
     }
 
@@ -199,7 +219,8 @@ impl Call {
         let mut write = self.begin().await?;
         let old = self.lock(&mut write).await?;
         lease::may_change(self, &old)?;
-        let deletion = write.delete(&self.key(), &options.require).await.map_err(|error| self.refused(error))?;
+        let deletion = write.delete_as(&self.key(), &options.require, options.propagation).await;
+        let deletion = deletion.map_err(|error| self.refused(error))?;
         let body = match deletion {
             Deletion::Removed(object) => {
                 self.finish(write, object.clone(), options.dry_run).await?;
@@ -224,12 +245,14 @@ impl Call {
         for object in &list.items {
             let key = Key::new(self.resource, object.namespace(), object.name());
             let mut write = self.begin().await?;
-            let require = Preconditions { uid: Some(object.uid().to_owned()), version: None };
-            match write.delete(&key, &require).await {
+            let uid = options.require.uid.clone().unwrap_or_else(|| object.uid().to_owned());
+            let require = Preconditions { uid: Some(uid), version: options.require.version };
+            match write.delete_as(&key, &require, options.propagation).await {
                 Ok(_) if options.dry_run => {}
                 Ok(_) => write.commit().await.map(drop).map_err(|error| self.refused(error))?,
-                Err(Error::NotFound { .. } | Error::OtherUid { .. }) => {}
-                Err(error) => return Err(self.refused(error)),
+                Err(Error::NotFound { .. }) => {}
+                Err(Error::OtherUid { .. }) if options.require.uid.is_none() => {}
+                Err(error) => return Err(Failure::store(self.kind, object.name(), error)),
             }
         }
         Ok(answer(StatusCode::OK, &view.list(&list), &[]))
@@ -240,11 +263,19 @@ impl Call {
         admission::admit(self.kind, self.namespace.as_deref(), document, self.parameters.field_validation()?)
     }
 
-    async fn begin(&self) -> Result<Write, Failure> {
+    /// Starts a transaction.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn begin(&self) -> Result<Write, Failure> {
         self.server.objects().begin().await.map_err(|error| self.refused(error))
     }
 
-    async fn lock(&self, write: &mut Write) -> Result<Object, Failure> {
+    /// The object, locked until the end of the transaction.
+    ///
+    /// # Errors
+    /// 404, or the database failed.
+    pub async fn lock(&self, write: &mut Write) -> Result<Object, Failure> {
         let object = write.lock(&self.key()).await.map_err(|error| self.refused(error))?;
         object.ok_or_else(|| Status::not_found(self.kind, &self.name).into())
     }
@@ -269,7 +300,10 @@ impl Call {
     }
 
     /// Commits, unless nothing is to be kept; the object then has the version it got.
-    async fn finish(&self, write: Write, mut object: Object, dry_run: bool) -> Result<Object, Failure> {
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn finish(&self, write: Write, mut object: Object, dry_run: bool) -> Result<Object, Failure> {
         if dry_run {
             return Ok(object);
         }
@@ -291,7 +325,11 @@ impl Call {
     }
 }
 
-fn version_of(body: &Value) -> Result<Option<i64>, Failure> {
+/// `metadata.resourceVersion` of what a client sent.
+///
+/// # Errors
+/// It is none of ours.
+pub fn version_of(body: &Value) -> Result<Option<i64>, Failure> {
     match body["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty()) {
         None => Ok(None),
         Some(text) => text.parse().map(Some).map_err(|_| {
@@ -304,6 +342,7 @@ fn version_of(body: &Value) -> Result<Option<i64>, Failure> {
 
 struct DeleteOptions {
     require: Preconditions,
+    propagation: Propagation,
     dry_run: bool,
 }
 
@@ -312,14 +351,6 @@ impl DeleteOptions {
         let body = if bytes.is_empty() { Value::Null } else { body::object(&call.headers, bytes)?.value };
         if !body.is_null() && !body.is_object() {
             return Err(Failure::bad_request("the body of a delete must be DeleteOptions".to_owned()));
-        }
-        let word = body["propagationPolicy"].as_str().or_else(|| call.parameters.get("propagationPolicy"));
-        if let Some(word) =
-            word.filter(|word| !word.is_empty() && !["Background", "Foreground", "Orphan"].contains(word))
-        {
-            return Err(Failure::bad_request(format!(
-                "propagationPolicy must be Background, Foreground or Orphan, not {word:?}"
-            )));
         }
         let asked: Vec<&str> = body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let text = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
@@ -332,7 +363,35 @@ impl DeleteOptions {
         });
         Ok(Self {
             require: Preconditions { uid: text("uid"), version: version.transpose()? },
+            propagation: propagation(call, &body)?,
             dry_run: parameters::dry_run(&asked)? || call.parameters.dry_run()?,
         })
+    }
+}
+
+/// By `propagationPolicy`, or by `orphanDependents` as older clients say it.
+fn propagation(call: &Call, body: &Value) -> Result<Propagation, Failure> {
+    let word = body["propagationPolicy"].as_str().or_else(|| call.parameters.get("propagationPolicy"));
+    let word = word.filter(|word| !word.is_empty());
+    let orphan = body["orphanDependents"]
+        .as_bool()
+        .or_else(|| call.parameters.get("orphanDependents").map(|_| call.parameters.flag("orphanDependents")));
+    let refused = |error: FieldError| Failure::invalid_options("DeleteOptions", &[error]);
+    match (word, orphan) {
+        (Some(word), Some(_)) => Err(refused(FieldError::invalid(
+            "propagationPolicy",
+            word.into(),
+            "orphanDependents and deletionPropagation cannot be both set",
+        ))),
+        (Some("Background"), None) | (None, Some(false)) => Ok(Propagation::Background),
+        (Some("Foreground"), None) => Ok(Propagation::Foreground),
+        (Some("Orphan"), None) | (None, Some(true)) => Ok(Propagation::Orphan),
+        (Some(word), None) => Err(refused(FieldError::new(
+            Cause::NotSupported,
+            "propagationPolicy",
+            word.into(),
+            r#"supported values: "Foreground", "Background", "Orphan", "nil""#,
+        ))),
+        (None, None) => Ok(Propagation::Unsaid),
     }
 }

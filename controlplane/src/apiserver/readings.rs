@@ -1,4 +1,4 @@
-//! The kinds that are only shown, Device and Tensor: made of what agents reported.
+//! The kinds that are only shown: Device and Tensor, made of what agents reported, and the definitions of the kinds there are.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use serde_json::json;
 use sqlx::PgPool;
+use torch_remote_api::definition;
 use torch_remote_api::device::{DevicePhase, DeviceStatus, SlotStatus};
 use torch_remote_api::object::API_VERSION;
 use torch_remote_api::tensor::TensorStatus;
@@ -15,12 +16,31 @@ use super::VirtualKind;
 use crate::store::device::{self, DeviceRow, SlotRow};
 use crate::store::object::seconds;
 use crate::store::tensor::{self, TensorRow};
-use crate::store::{Error, List, Object};
+use crate::store::{Error, Key, List, Object, Objects, Resource};
 
 /// All of them, by plural.
 pub fn readings(pool: &PgPool) -> HashMap<&'static str, Arc<dyn VirtualKind>> {
     let devices: Arc<dyn VirtualKind> = Arc::new(Devices(pool.clone()));
-    HashMap::from([("devices", devices), ("tensors", Arc::new(Tensors(pool.clone())) as Arc<dyn VirtualKind>)])
+    let tensors: Arc<dyn VirtualKind> = Arc::new(Tensors(pool.clone()));
+    let definitions: Arc<dyn VirtualKind> = Arc::new(Definitions(Objects::new(pool.clone())));
+    HashMap::from([("devices", devices), ("tensors", tensors), ("customresourcedefinitions", definitions)])
+}
+
+struct Definitions(Objects);
+
+impl VirtualKind for Definitions {
+    fn list<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Result<List, Error>> {
+        Box::pin(async move {
+            let oldest = self.0.get(&Key::cluster(Resource::NAMESPACES, "kube-system")).await?;
+            let of = |field: &str| {
+                let text = oldest.as_ref().and_then(|namespace| namespace.body["metadata"][field].as_str());
+                text.unwrap_or_default().to_owned()
+            };
+            let items = definition::definitions(&of("creationTimestamp"), &of("resourceVersion"));
+            let items = items.into_iter().map(|body| Object { body });
+            Ok(whole(items.collect(), self.0.version().await?))
+        })
+    }
 }
 
 struct Devices(PgPool);

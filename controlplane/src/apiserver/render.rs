@@ -13,6 +13,9 @@ use super::negotiate::{self, Form};
 use super::parameters::{Continue, Parameters};
 use crate::store::{List, Object};
 
+/// Characters of a warning, before it is quoted.
+const LONGEST_WARNING: usize = 256;
+
 /// How to show objects of a kind.
 #[derive(Debug, Clone, Copy)]
 pub struct View {
@@ -37,12 +40,13 @@ impl View {
 
     /// One object. `first`: of a watch's Tables only the first names its columns.
     pub fn object(&self, object: &Value, first: bool) -> Value {
+        let object = self.kind.shown(object);
         match self.form {
-            Form::Whole => object.clone(),
-            Form::Metadata => partial(object),
+            Form::Whole => object.into_owned(),
+            Form::Metadata => partial(&object),
             Form::Table(version) => {
                 let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-                versioned(table(self.kind, [object], metadata, self.include, first, Utc::now()), version)
+                versioned(table(self.kind, [&*object], metadata, self.include, first, Utc::now()), version)
             }
         }
     }
@@ -86,7 +90,8 @@ impl View {
                 metadata.insert("remainingItemCount".to_owned(), remaining.into());
             }
         }
-        let items = list.items.iter().map(|object| &object.body);
+        let shown: Vec<_> = list.items.iter().map(|object| self.kind.shown(&object.body)).collect();
+        let items = shown.iter().map(|object| &**object);
         match self.form {
             Form::Whole => json!({
                 "kind": self.kind.list_kind(), "apiVersion": self.kind.api_version(), "metadata": metadata, "items": items.collect::<Vec<_>>(),
@@ -116,11 +121,35 @@ pub fn answer(code: StatusCode, body: &Value, warnings: &[String]) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     for warning in warnings {
-        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
-        // A field's name with characters that no header takes is dropped without one.
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
-            headers.append(WARNING, value);
-        }
+        headers.append(WARNING, warned(warning));
     }
     response
+}
+
+/// A warning as RFC 7234 quotes it; a long one is cut.
+fn warned(text: &str) -> HeaderValue {
+    let plain: String = text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+    let cut = match plain.char_indices().nth(LONGEST_WARNING) {
+        None => plain,
+        Some(_) => plain.chars().take(LONGEST_WARNING - 3).chain("...".chars()).collect(),
+    };
+    let quoted = cut.replace('\\', "\\\\").replace('"', "\\\"");
+    let value = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes());
+    value.expect("a header takes all but control characters, and there are none left")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_quoted_and_cut_and_never_breaks_the_header() {
+        let said = |text: &str| warned(text).as_bytes().to_vec();
+        assert_eq!(said(r#"unknown field "a\b""#), br#"299 - "unknown field \"a\\b\"""#);
+        assert_eq!(said("two\r\nlines"), br#"299 - "two  lines""#);
+        assert_eq!(said("größer"), "299 - \"größer\"".as_bytes());
+        let long = said(&"x".repeat(400));
+        assert_eq!(long.len(), "299 - \"\"".len() + LONGEST_WARNING);
+        assert!(long.ends_with(b"...\""));
+    }
 }

@@ -47,8 +47,11 @@ pub struct Route {
 pub fn routes(server: &Server) -> Vec<Route> {
     let mut routes = public();
     let documents = server.documents().paths().map(str::to_owned);
-    let documents = documents
-        .flat_map(|path| if path.matches('/').count() == 1 { vec![format!("{path}/"), path] } else { vec![path] });
+    // Generated clients end the paths of discovery with a slash.
+    let documents = documents.flat_map(|path| match path.starts_with("/openapi") {
+        true => vec![path],
+        false => vec![format!("{path}/"), path],
+    });
     routes.extend(documents.map(|path| Route::new(path, &["GET"], Asks::Path, get(document))));
     routes.extend([
         Route::new("/metrics", &["GET"], Asks::Path, get(metrics)),
@@ -149,9 +152,19 @@ fn of_kind(kind: &'static Kind) -> Vec<Route> {
         routes.push(subresource(kind, &collection, "status", &["GET", "PUT", "PATCH"]));
     }
     for part in kind.subresources {
-        routes.push(subresource(kind, &collection, part.name, &["POST"]));
+        let methods: Vec<&str> = part.verbs.iter().map(|verb| method(verb)).collect();
+        routes.push(subresource(kind, &collection, part.name, &methods));
     }
     routes
+}
+
+fn method(verb: &str) -> &'static str {
+    match verb {
+        "get" => "GET",
+        "update" => "PUT",
+        "patch" => "PATCH",
+        _ => "POST",
+    }
 }
 
 fn subresource(kind: &'static Kind, collection: &str, name: &'static str, methods: &[&'static str]) -> Route {
@@ -178,7 +191,9 @@ async fn objects(server: Server, kind: &'static Kind, mut request: Request) -> R
     let (parts, body) = request.into_parts();
     let Some(resource) = Resource::find(kind.group, kind.plural) else {
         let source = server.virtual_kind(kind).ok_or_else(|| Status::method_not_allowed(kind, "list"))?;
-        let look = Look { kind, namespace, name: &name, parameters: &parameters, headers: &parts.headers };
+        let caller = caller(&parts.extensions)?;
+        let (parameters, headers) = (&parameters, &parts.headers);
+        let look = Look { server: &server, caller: &caller, kind, namespace, name: &name, parameters, headers };
         return look.answer(&parts.method, &*source).await;
     };
     let call = Call {

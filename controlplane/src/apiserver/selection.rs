@@ -47,7 +47,7 @@ impl Selection {
 
     /// Whether the selectors take this object, wherever it lies.
     pub fn matches(&self, object: &Value) -> bool {
-        self.labels.matches(object) && self.fields.matches(self.kind, object)
+        self.labels.matches(object) && self.fields.matches(self.kind, &self.kind.shown(object))
     }
 
     /// Whether there are no selectors.

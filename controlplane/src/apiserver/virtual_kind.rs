@@ -1,4 +1,5 @@
-//! Kinds that are only shown: made of rows of other tables at each look. Get and list; a watch answers 405.
+//! Kinds that are only shown: made at each look, of rows of other tables or of what the program knows. Get and list; those that never change can be
+//! watched too, for the rest a watch answers 405.
 
 use axum::response::Response;
 use futures::future::BoxFuture;
@@ -7,9 +8,11 @@ use torch_remote_api::Kind;
 use torch_remote_api::status::Status;
 
 use super::failure::Failure;
-use super::parameters::{ListOptions, Parameters};
+use super::parameters::{ListOptions, Parameters, WatchOptions};
 use super::render::{View, answer};
 use super::selection::Selection;
+use super::{Server, watch};
+use crate::auth::Caller;
 use crate::store::{Error, List, Object};
 
 /// Where the objects of a kind without storage come from.
@@ -51,6 +54,10 @@ pub struct Page<'a> {
 /// A call about objects of such a kind.
 #[derive(Debug)]
 pub struct Look<'a> {
+    /// What it is served by.
+    pub server: &'a Server,
+    /// Who calls.
+    pub caller: &'a Caller,
     /// The kind.
     pub kind: &'static Kind,
     /// From the URL.
@@ -72,12 +79,19 @@ impl Look<'_> {
         if method != Method::GET {
             return Err(Status::method_not_allowed(self.kind, &method.as_str().to_lowercase()).into());
         }
-        if self.parameters.flag("watch") {
+        let watched = self.parameters.flag("watch") && self.name.is_empty();
+        if watched && !self.kind.watchable() {
             return Err(Status::method_not_allowed(self.kind, "watch").into());
         }
         let view = View::of(self.kind, self.headers, self.parameters)?;
         let namespace = self.namespace.as_deref();
         let failed = |error| Failure::store(self.kind, self.name, error);
+        if watched {
+            let selection = Selection::parse(self.kind, self.namespace.clone(), self.parameters)?;
+            let options = WatchOptions::parse(self.parameters)?;
+            let list = source.list(namespace).await.map_err(failed)?;
+            return watch::still((self.server, self.caller), view, selection, &options, list);
+        }
         if !self.name.is_empty() {
             let object = source.get(namespace, self.name).await.map_err(failed)?;
             let object = object.ok_or_else(|| Status::not_found(self.kind, self.name))?;

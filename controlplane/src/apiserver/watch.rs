@@ -12,17 +12,20 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, Interval};
 use torch_remote_api::status::Status;
 
-use super::Watcher;
 use super::failure::Failure;
 use super::objects::Call;
 use super::parameters::{Initial, WatchOptions};
 use super::render::View;
 use super::selection::Selection;
-use crate::store::Error;
+use super::{Server, Watcher};
+use crate::auth::Caller;
 use crate::store::watch_cache::{Change, Ended, Seen, Subscription};
+use crate::store::{Error, List, Resource};
 
 /// Between two bookmarks.
 const BOOKMARKS: Duration = Duration::from_secs(60);
+/// In the cache, the place of kinds that are not stored: nothing ever changes there.
+const STILL: Resource = Resource { group: "", plural: "" };
 
 /// Answers with the changes from where the client stands, until its time is over.
 ///
@@ -43,12 +46,43 @@ pub async fn watch(call: &Call) -> Result<Response, Failure> {
         }
         Err(error) => return Err(call.refused(error)),
     };
-    let watching = Watching::new(view, selection, &options, subscription, watcher);
+    Ok(streamed(Watching::new(view, selection, &options, subscription, watcher)))
+}
+
+/// Answers with the objects of a kind that does not change while this server runs, and then with bookmarks alone.
+///
+/// # Errors
+/// [`Failure`], before the first event.
+pub fn still(
+    (server, caller): (&Server, &Caller),
+    view: View,
+    selection: Selection,
+    options: &WatchOptions,
+    list: List,
+) -> Result<Response, Failure> {
+    let watcher = server.admit_watcher(caller)?;
+    // Another release may have shown others before this server began.
+    if let Some(from) = options.from.filter(|from| *from < server.began() && options.initial != Initial::Marked) {
+        return Ok(response(Body::from(event("ERROR", &expired(&Status::too_old(from, server.began()))))));
+    }
+    let mut subscription = server.cache().subscribe(STILL);
+    let wanted = match options.initial {
+        Initial::Marked => true,
+        Initial::Old => options.from.is_none(),
+        Initial::No => false,
+    };
+    let items = list.items.into_iter().filter(|_| wanted);
+    subscription.state = items.map(|object| Arc::new(object.body)).collect();
+    subscription.version = subscription.version.max(list.resource_version);
+    Ok(streamed(Watching::new(view, selection, options, subscription, watcher)))
+}
+
+fn streamed(watching: Watching) -> Response {
     let stream = futures::stream::unfold(watching, |mut watching| async move {
         let frame = watching.next().await?;
         Some((Ok::<_, std::convert::Infallible>(frame), watching))
     });
-    Ok(response(Body::from_stream(stream)))
+    response(Body::from_stream(stream))
 }
 
 async fn open(call: &Call, options: &WatchOptions) -> Result<Subscription, Error> {

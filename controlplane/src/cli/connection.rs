@@ -46,6 +46,11 @@ impl Call {
         Self { method: Method::PATCH, content_type, body: body.to_string().into_bytes(), ..Self::get(path) }
     }
 
+    /// Applies `body` to the object at `path`: the server merges.
+    pub fn apply(path: impl Into<String>, body: &Value) -> Self {
+        Self { content_type: "application/apply-patch+yaml", ..Self::merge(path, body) }
+    }
+
     /// Deletes the object at `path`.
     pub fn delete(path: impl Into<String>, options: &Value) -> Self {
         Self { method: Method::DELETE, body: options.to_string().into_bytes(), ..Self::get(path) }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::connection::{Call, Connection};
@@ -12,7 +12,7 @@ use super::error::Error;
 use super::kind::{Kind, Kinds};
 use super::target::TargetArgs;
 use super::wait::{Watched, until};
-use super::{ConnectionArgs, manifest, print};
+use super::{ConnectionArgs, manifest, print, source};
 use crate::config::parse_duration;
 
 const EXAMPLE: &str = "torch-remote delete machine trainer";
@@ -32,15 +32,24 @@ pub struct DeleteArgs {
     /// Objects.
     #[command(flatten)]
     target: TargetArgs,
-    /// The objects that a file or folder describes.
+    /// The objects that a file, folder or https address describes; `-`: standard input.
     #[arg(long = "filename", short = 'f', num_args = 1.., value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Folders with all folders in them.
+    #[arg(long, short = 'R')]
+    recursive: bool,
     /// All objects of the kind in the namespace.
     #[arg(long)]
     all: bool,
     /// No error for what does not exist.
     #[arg(long)]
     ignore_not_found: bool,
+    /// What becomes of the objects that these own.
+    #[arg(long, value_name = "HOW", default_value = "background")]
+    cascade: Cascade,
+    /// Delete nothing; only say whether it could be.
+    #[arg(long, value_name = "WHO", num_args = 0..=1, require_equals = true, default_missing_value = "server")]
+    dry_run: Option<DryRun>,
     /// Return when the objects are gone, not when their deletion has begun.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     wait: bool,
@@ -52,12 +61,41 @@ pub struct DeleteArgs {
     connection: ConnectionArgs,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Cascade {
+    /// They are deleted after these.
+    Background,
+    /// They are deleted before these.
+    Foreground,
+    /// They stay.
+    Orphan,
+}
+
+impl Cascade {
+    fn policy(self) -> &'static str {
+        match self {
+            Self::Background => "Background",
+            Self::Foreground => "Foreground",
+            Self::Orphan => "Orphan",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DryRun {
+    /// The control plane is asked.
+    Server,
+}
+
 pub(super) async fn run(args: DeleteArgs, out: &mut (dyn Write + Send)) -> Result<(), Error> {
     if args.files.is_empty() == args.target.is_empty() {
         let problem = "say what to delete: either -f FILE or a kind and names".to_owned();
         return Err(Error::Usage { problem, example: EXAMPLE });
     }
-    let documents = if args.files.is_empty() { Vec::new() } else { manifest::read(&args.files)? };
+    let documents = match args.files.as_slice() {
+        [] => Vec::new(),
+        files => manifest::documents(&source::read(files, args.recursive).await?)?,
+    };
     let connection = Connection::open(&args.connection).await?;
     let kinds = Kinds::discover(&connection).await?;
     let mut doomed: Vec<(&Kind, String, String)> = Vec::new();
@@ -74,17 +112,22 @@ pub(super) async fn run(args: DeleteArgs, out: &mut (dyn Write + Send)) -> Resul
             doomed.extend(names.into_iter().map(|name| (target.kind, connection.namespace.clone(), name)));
         }
     }
+    let note = if args.dry_run.is_some() { " (server dry run)" } else { "" };
     let mut going = Vec::new();
     for (kind, namespace, name) in &doomed {
         let path = kind.object_path(namespace, name);
-        match connection.call(Call::delete(&path, &json!({"propagationPolicy": "Background"}))).await {
-            Ok(_) => print(out, format_args!("{} {name:?} deleted\n", kind.title()))?,
+        let mut options = json!({"propagationPolicy": args.cascade.policy()});
+        if args.dry_run.is_some() {
+            options["dryRun"] = json!(["All"]);
+        }
+        match connection.call(Call::delete(&path, &options)).await {
+            Ok(_) => print(out, format_args!("{} {name:?} deleted{note}\n", kind.title()))?,
             Err(error) if error.code() == Some(404) && (args.ignore_not_found) => continue,
             Err(error) => return Err(error),
         }
         going.push(Watched { kind, namespace, name });
     }
-    if args.wait {
+    if args.wait && args.dry_run.is_none() {
         let timeout = args.timeout.unwrap_or(FOREVER);
         for object in &going {
             until(&connection, object, &super::wait::Goal::Gone, timeout).await?;

@@ -87,6 +87,14 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// An address cannot be read.
+    #[error("cannot fetch {address}: {problem}")]
+    Fetch {
+        /// The address.
+        address: String,
+        /// Why.
+        problem: String,
+    },
     /// Text that is not YAML.
     #[error("{file}: document {number} is not YAML")]
     Syntax {
@@ -182,6 +190,15 @@ pub enum Error {
         /// Its condition Failed.
         why: String,
     },
+    /// Documents and objects differ: the answer of `diff`, no failure.
+    #[error("the objects differ from the documents")]
+    Differs,
+    /// Whether they differ cannot be said.
+    #[error("{source}")]
+    Undecided {
+        /// Why.
+        source: Box<Error>,
+    },
     /// The program that the kubeconfig names for tokens.
     #[error("{program:?}, which the kubeconfig's user gets its token from, failed: {why}")]
     Exec {
@@ -229,7 +246,17 @@ impl Error {
 impl Explain for Error {
     /// Whoever read our output has read enough: `torch-remote get machines | head -1`.
     fn quiet(&self) -> bool {
-        matches!(self, Self::Output { source } if source.kind() == std::io::ErrorKind::BrokenPipe)
+        match self {
+            Self::Differs => true,
+            Self::Undecided { source } => source.quiet(),
+            Self::Output { source } => source.kind() == std::io::ErrorKind::BrokenPipe,
+            _ => false,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        // 1 says that `diff` found differences.
+        if matches!(self, Self::Undecided { .. }) { 2 } else { 1 }
     }
 
     fn reason(&self) -> &'static str {
@@ -241,6 +268,7 @@ impl Explain for Error {
             Self::Server { status, .. } => server_reason(status),
             Self::Answer { .. } => "UnexpectedAnswer",
             Self::Read { .. } => "CannotRead",
+            Self::Fetch { .. } => "CannotFetch",
             Self::Syntax { .. } => "InvalidYAML",
             Self::NotAnObject { .. } | Self::Nothing { .. } => "InvalidManifest",
             Self::UnknownKind { .. } => "UnknownKind",
@@ -250,6 +278,8 @@ impl Explain for Error {
             Self::Usage { .. } => "InvalidArguments",
             Self::TimedOut { .. } => "TimedOut",
             Self::Hopeless { .. } => "Failed",
+            Self::Differs => "Differs",
+            Self::Undecided { source } => source.reason(),
             Self::Exec { .. } => "NotLoggedIn",
             Self::Login(error) => error.reason(),
             Self::Output { .. } => "CannotWrite",
@@ -269,7 +299,11 @@ impl Explain for Error {
             Self::Untrusted { .. } => "Use the kubeconfig that this control plane wrote: another one may have taken the port since.".into(),
             Self::Server { context, status } => advice(context.is_some(), status),
             Self::Answer { .. } => "Is something else than a torch-remote control plane at this address?".into(),
-            Self::Read { .. } | Self::Output { .. } => String::new(),
+            Self::Read { .. } | Self::Output { .. } | Self::Differs => String::new(),
+            Self::Undecided { source } => source.fix(),
+            Self::Fetch { address, .. } => {
+                format!("Nothing was written. Fetch it by other means and give it on: `curl -fsSL {address} | torch-remote apply -f -`.")
+            }
             Self::Syntax { .. } | Self::NotAnObject { .. } => "Nothing was written. `torch-remote get machine -o yaml` shows how an object looks; manifests/examples has some to copy.".into(),
             Self::Nothing { .. } => "Give -f files with at least one document (of a folder, its *.yaml, *.yml and *.json are read).".into(),
             Self::UnknownKind { place, known, .. } => {
@@ -283,9 +317,9 @@ impl Explain for Error {
             Self::Exec { .. } => "Log in again: `torch-remote login URL`; or is the program not on PATH?".into(),
             Self::Login(error) => error.fix(),
             Self::Hopeless { object, .. } => {
-                format!("Change its spec and apply it, or delete it; `kubectl describe {object}` shows what happened.")
+                format!("Change its spec and apply it, or delete it; `torch-remote describe {object}` shows what happened.")
             }
-            Self::TimedOut { .. } => "Wait longer with --timeout, or look at its events with `kubectl describe`.".into(),
+            Self::TimedOut { .. } => "Wait longer with --timeout, or look at its events with `torch-remote describe`.".into(),
         }
     }
 }
@@ -317,7 +351,13 @@ fn advice(of_document: bool, status: &Status) -> String {
     let details = status.details.as_ref();
     if let Some(missing) = details.filter(|details| status.code == 404 && details.kind == "namespaces") {
         let name = &missing.name;
-        writeln!(text, "Make it with `kubectl create namespace {name}`, or as an earlier document.").expect(INFALLIBLE);
+        writeln!(text, "Make it with `kubectl create namespace {name}`, or as a document beside this one.")
+            .expect(INFALLIBLE);
+    }
+    if details.is_some_and(|details| details.causes.iter().any(|cause| cause.reason == "FieldManagerConflict")) {
+        text.push_str(
+            "Leave these fields out, give them the values they have, or take them over with --force-conflicts.\n",
+        );
     }
     let causes = details.into_iter().flat_map(|details| &details.causes);
     for cause in causes.filter(|cause| !status.message.contains(&cause.message)) {

@@ -1,17 +1,18 @@
-//! `get`: the server's table, or objects as YAML, JSON or names; and the same again at each change.
+//! `get` and `watch`: the server's table, or objects as YAML, JSON or names.
+
+mod follow;
 
 use std::io::Write;
 
 use clap::{Args, ValueEnum};
-use futures::StreamExt;
 use serde_json::{Value, json};
 
 use super::connection::{Call, Connection, TABLE};
 use super::error::Error;
 use super::kind::{Kind, Kinds};
+use super::paint::Paint;
 use super::table::{Look, Table};
 use super::target::{Target, TargetArgs, encode};
-use super::wait::RETRY;
 use super::{ConnectionArgs, StructuredOutput, print, structured};
 
 const EXAMPLE: &str = "torch-remote get machines";
@@ -24,25 +25,50 @@ Examples:
 
 Anything else, such as jsonpath or sorting: kubectl get, with the same kubeconfig.";
 
-/// Code of the answer to a watch from a version that is forgotten.
-const GONE: u16 = 410;
+const WATCH_EXAMPLES: &str = "\
+Examples:
+  torch-remote watch leases                    every lease, and every change, until Ctrl-C
+  torch-remote watch machine trainer -o json";
 
 /// `torch-remote get`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct GetArgs {
+    /// What is shown.
+    #[command(flatten)]
+    shown: ShownArgs,
+    /// Go on with every change.
+    #[arg(long, short)]
+    watch: bool,
+}
+
+/// `torch-remote watch`.
+#[derive(Debug, Args)]
+#[command(after_help = WATCH_EXAMPLES)]
+pub struct WatchArgs {
+    /// What is shown.
+    #[command(flatten)]
+    shown: ShownArgs,
+}
+
+/// Which objects are shown, and how.
+#[derive(Debug, Args)]
+pub struct ShownArgs {
     /// Objects.
     #[command(flatten)]
     target: TargetArgs,
+    /// Only objects with these fields: `status.phase=Ready,spec.provider!=local`.
+    #[arg(long, value_name = "SELECTOR")]
+    field_selector: Option<String>,
     /// All namespaces.
     #[arg(long, short = 'A')]
     all_namespaces: bool,
     /// How to print.
     #[arg(long, short, value_name = "FORMAT")]
     output: Option<Output>,
-    /// Go on with every change.
-    #[arg(long, short)]
-    watch: bool,
+    /// No error for what does not exist.
+    #[arg(long)]
+    ignore_not_found: bool,
     /// Print no header.
     #[arg(long)]
     no_headers: bool,
@@ -63,27 +89,39 @@ enum Output {
     Name,
 }
 
-pub(super) async fn run(args: GetArgs, out: &mut (dyn Write + Send)) -> Result<(), Error> {
+/// `get`, and on with every change with `--watch`.
+pub(super) async fn run(args: GetArgs, paint: Paint, out: &mut (dyn Write + Send)) -> Result<(), Error> {
+    show(args.shown, args.watch, paint, out).await
+}
+
+/// `watch`: `get --watch` by a name of its own.
+pub(super) async fn watch(args: WatchArgs, paint: Paint, out: &mut (dyn Write + Send)) -> Result<(), Error> {
+    show(args.shown, true, paint, out).await
+}
+
+async fn show(args: ShownArgs, watch: bool, paint: Paint, out: &mut (dyn Write + Send)) -> Result<(), Error> {
     let connection = Connection::open(&args.connection).await?;
     let kinds = Kinds::discover(&connection).await?;
     let targets = args.target.resolve(&kinds, EXAMPLE)?;
-    if args.watch && (targets.len() != 1 || targets[0].names.len() > 1) {
+    if watch && (targets.len() != 1 || targets[0].names.len() > 1) {
         let problem = "--watch goes with one kind, and at most one name".to_owned();
         return Err(Error::Usage { problem, example: "torch-remote get machines -w" });
     }
-    let view = View { args: &args, connection: &connection, several: targets.len() > 1 };
-    match args.output {
-        None | Some(Output::Wide) => view.tables(&targets, out).await,
-        Some(Output::Name) => view.names(&targets, out).await,
-        Some(Output::Yaml) => view.objects(&targets, StructuredOutput::Yaml, out).await,
-        Some(Output::Json) => view.objects(&targets, StructuredOutput::Json, out).await,
+    let view = View { args: &args, connection: &connection, several: targets.len() > 1, paint };
+    match (watch, args.output) {
+        (true, _) => view.follow(&targets[0], out).await,
+        (false, None | Some(Output::Wide)) => view.tables(&targets, out).await,
+        (false, Some(Output::Name)) => view.names(&targets, out).await,
+        (false, Some(Output::Yaml)) => view.objects(&targets, StructuredOutput::Yaml, out).await,
+        (false, Some(Output::Json)) => view.objects(&targets, StructuredOutput::Json, out).await,
     }
 }
 
 struct View<'a> {
-    args: &'a GetArgs,
+    args: &'a ShownArgs,
     connection: &'a Connection,
     several: bool,
+    paint: Paint,
 }
 
 impl View<'_> {
@@ -93,24 +131,18 @@ impl View<'_> {
             let mut table = Table::default();
             let title = target.kind.title();
             let look = self.look(target.kind, &title);
-            let mut answers = Vec::new();
             for path in self.paths(target) {
-                answers.push(self.connection.call(Call::get(path).accept(TABLE)).await?);
-            }
-            for answer in &answers {
+                let Some(answer) = self.read(Call::get(path).accept(TABLE)).await? else { continue };
                 let rows = answer["rows"].as_array().map_or(0, Vec::len);
                 if rows == 0 {
                     continue;
                 }
                 let gap = if printed > 0 && self.several && !self.args.no_headers { "\n" } else { "" };
-                print(out, format_args!("{gap}{}", table.render(answer, look)))?;
+                print(out, format_args!("{gap}{}", table.render(&answer, look)))?;
                 printed += rows;
             }
-            if self.args.watch {
-                return self.watch(target, &answers, &mut table, out).await;
-            }
         }
-        if printed == 0 {
+        if printed == 0 && !self.args.ignore_not_found {
             let namespace = if self.args.all_namespaces || targets.iter().all(|target| !target.kind.namespaced) {
                 String::new()
             } else {
@@ -121,73 +153,6 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Prints each change. A connection that ends is opened again where it ended; one that cannot go on there starts over.
-    async fn watch(
-        &self,
-        target: &Target<'_>,
-        first: &[Value],
-        table: &mut Table,
-        out: &mut (dyn Write + Send),
-    ) -> Result<(), Error> {
-        let title = target.kind.title();
-        let look = self.look(target.kind, &title);
-        let mut version = first.first().map(version_of).unwrap_or_default();
-        loop {
-            let name = target.names.first().map(|name| format!("&fieldSelector=metadata.name%3D{}", encode(name)));
-            let path = format!(
-                "{}?watch=true&allowWatchBookmarks=true&resourceVersion={version}{}{}",
-                target.kind.path(self.namespace()),
-                name.unwrap_or_default(),
-                self.args.target.query()
-            );
-            let mut events = match self.connection.watch(Call::get(path).accept(TABLE)).await {
-                Err(error) if error.code() == Some(GONE) => {
-                    version = self.start_over(target, table, out).await?;
-                    tokio::time::sleep(RETRY).await;
-                    continue;
-                }
-                events => events?,
-            };
-            while let Some(event) = events.next().await {
-                let Ok(event) = event else { break };
-                let object = &event["object"];
-                match event["type"].as_str() {
-                    Some("ERROR") if object["code"] == GONE => {
-                        version = self.start_over(target, table, out).await?;
-                        break;
-                    }
-                    Some("ERROR") => {
-                        let status = serde_json::from_value(object.clone()).unwrap_or_default();
-                        return Err(Error::Server { context: None, status: Box::new(status) });
-                    }
-                    Some("BOOKMARK") => {}
-                    _ => print(out, format_args!("{}", table.render(object, look)))?,
-                }
-                let seen = object["rows"][0]["object"]["metadata"]["resourceVersion"].as_str();
-                version = seen.map_or_else(|| version_of(object), str::to_owned);
-            }
-            // A server, or what stands before it, may end each watch at once.
-            tokio::time::sleep(RETRY).await;
-        }
-    }
-
-    /// The history since the last version is forgotten: prints the state as it is, and returns the version from which to go on.
-    async fn start_over(
-        &self,
-        target: &Target<'_>,
-        table: &mut Table,
-        out: &mut (dyn Write + Send),
-    ) -> Result<String, Error> {
-        let title = target.kind.title();
-        let mut version = String::new();
-        for path in self.paths(target) {
-            let answer = self.connection.call(Call::get(path).accept(TABLE)).await?;
-            print(out, format_args!("{}", table.render(&answer, self.look(target.kind, &title))))?;
-            version = version_of(&answer);
-        }
-        Ok(version)
-    }
-
     async fn objects(
         &self,
         targets: &[Target<'_>],
@@ -195,12 +160,11 @@ impl View<'_> {
         out: &mut (dyn Write + Send),
     ) -> Result<(), Error> {
         let mut items = self.fetch(targets).await?;
-        for item in &mut items {
-            if let Some(metadata) = item["metadata"].as_object_mut() {
-                metadata.remove("managedFields");
-            }
-        }
+        items.iter_mut().for_each(trim);
         let single = targets.len() == 1 && targets[0].names.len() == 1;
+        if single && items.is_empty() {
+            return Ok(());
+        }
         let value = match items.pop() {
             Some(only) if single => only,
             last => {
@@ -225,7 +189,7 @@ impl View<'_> {
         let mut items = Vec::new();
         for target in targets {
             for path in self.paths(target) {
-                let answer = self.connection.call(Call::get(path)).await?;
+                let Some(answer) = self.read(Call::get(path)).await? else { continue };
                 match answer["items"].as_array() {
                     Some(list) => items.extend(list.iter().map(|item| with_type(item, &answer))),
                     None => items.push(answer),
@@ -235,13 +199,27 @@ impl View<'_> {
         Ok(items)
     }
 
+    /// The answer, or none where there is no such object and that is no error.
+    async fn read(&self, call: Call) -> Result<Option<Value>, Error> {
+        match self.connection.call(call).await {
+            Err(error) if error.code() == Some(404) && self.args.ignore_not_found => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
     /// One path per name, or the collection's.
     fn paths(&self, target: &Target<'_>) -> Vec<String> {
         if target.names.is_empty() {
-            let query = self.args.target.query();
-            return vec![format!("{}?limit=0{query}", target.kind.path(self.namespace()))];
+            return vec![format!("{}?limit=0{}", target.kind.path(self.namespace()), self.query())];
         }
         target.names.iter().map(|name| target.kind.object_path(&self.connection.namespace, name)).collect()
+    }
+
+    /// Both selectors as query parameters, with `&` in front.
+    fn query(&self) -> String {
+        let fields = self.args.field_selector.as_deref();
+        let fields = fields.map(|fields| format!("&fieldSelector={}", encode(fields))).unwrap_or_default();
+        format!("{}{fields}", self.args.target.query())
     }
 
     fn namespace(&self) -> Option<&str> {
@@ -254,16 +232,20 @@ impl View<'_> {
             namespaces: self.args.all_namespaces && kind.namespaced,
             headless: self.args.no_headers,
             prefix: self.several.then_some(title),
+            paint: self.paint,
         }
     }
 }
 
-fn version_of(answer: &Value) -> String {
-    answer["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()
+/// Leaves out what only tools read.
+fn trim(object: &mut Value) {
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
 }
 
 /// Items of a list may leave their kind out: it is the list's, less `List`.
-fn with_type(item: &Value, list: &Value) -> Value {
+pub(super) fn with_type(item: &Value, list: &Value) -> Value {
     let kind = list["kind"].as_str().unwrap_or_default().trim_end_matches("List");
     let mut typed = json!({"apiVersion": list["apiVersion"], "kind": kind});
     if let (Some(typed), Some(fields)) = (typed.as_object_mut(), item.as_object()) {

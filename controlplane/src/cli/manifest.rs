@@ -1,13 +1,12 @@
-//! Manifests on disk: files, folders and standard input to documents, each with its place for error texts.
+//! Manifests: texts to documents, each with its place for error texts.
 
 use std::collections::HashMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::Error;
+use super::source::Text;
 
 /// One object of a manifest.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,47 +25,21 @@ pub struct Document {
     pub body: Value,
 }
 
-/// Reads all documents of `sources`: files, folders (their `*.yaml`, `*.yml`, `*.json`, not deeper), or `-` for standard input.
+/// All documents of the texts.
 ///
 /// # Errors
-/// The first thing that cannot be read or is not an object; that there is none at all; that two are the same.
-pub fn read(sources: &[PathBuf]) -> Result<Vec<Document>, Error> {
+/// The first that is not an object; that there is none at all; that two are the same.
+pub fn documents(texts: &[Text]) -> Result<Vec<Document>, Error> {
     let mut documents = Vec::new();
-    for source in sources {
-        if source == Path::new("-") {
-            let mut text = String::new();
-            let read = std::io::stdin().read_to_string(&mut text);
-            read.map_err(|source| Error::Read { path: "standard input".into(), source })?;
-            parse("standard input", &text, &mut documents)?;
-            continue;
-        }
-        for file in files(source)? {
-            let name = file.display().to_string();
-            let text = std::fs::read_to_string(&file);
-            let text = text.map_err(|source| Error::Read { path: name.clone(), source })?;
-            parse(&name, &text, &mut documents)?;
-        }
+    for text in texts {
+        parse(&text.place, &text.text, &mut documents)?;
     }
     if documents.is_empty() {
-        let files = sources.iter().map(|source| source.display().to_string()).collect::<Vec<_>>().join(", ");
+        let files = texts.iter().map(|text| text.place.as_str()).collect::<Vec<_>>().join(", ");
         return Err(Error::Nothing { files });
     }
     refuse_twice(&documents)?;
     Ok(documents)
-}
-
-fn files(source: &Path) -> Result<Vec<PathBuf>, Error> {
-    let failed = |error| Error::Read { path: source.display().to_string(), source: error };
-    if !std::fs::metadata(source).map_err(failed)?.is_dir() {
-        return Ok(vec![source.to_owned()]);
-    }
-    let entries = std::fs::read_dir(source).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(failed)?;
-    let manifest = |path: &PathBuf| {
-        path.is_file() && path.extension().is_some_and(|ext| ["yaml", "yml", "json"].iter().any(|known| ext == *known))
-    };
-    let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(manifest).collect();
-    files.sort();
-    Ok(files)
 }
 
 fn parse(file: &str, text: &str, documents: &mut Vec<Document>) -> Result<(), Error> {
@@ -151,10 +124,7 @@ mod tests {
     }
 
     fn read_text(text: &str) -> Result<Vec<Document>, Error> {
-        let dir = tempfile::tempdir().expect("a folder");
-        let path = dir.path().join("m.yaml");
-        std::fs::write(&path, text).expect("a file");
-        read(&[path])
+        documents(&[Text { place: "m.yaml".into(), text: text.into() }])
     }
 
     fn message(error: &Error) -> String {
@@ -164,7 +134,7 @@ mod tests {
             text = format!("{text}: {cause}");
             source = cause.source();
         }
-        text.split_once("m.yaml: ").map_or(text.clone(), |(_, rest)| rest.to_owned())
+        text.strip_prefix("m.yaml: ").map_or(text.clone(), str::to_owned)
     }
 
     #[test]
@@ -193,19 +163,12 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_its_items_and_a_folder_its_manifests_in_order() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("a file");
-        write("b.yml", &machine("third"));
-        write(
-            "a.json",
-            r#"{"apiVersion":"v1","kind":"List","items":[
+    fn a_list_is_its_items() {
+        let list = r#"{"apiVersion":"v1","kind":"List","items":[
             {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"first"}},
-            {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"second"}}]}"#,
-        );
-        write("README.md", "not a manifest");
-        let names: Vec<String> = read(&[dir.path().to_owned()]).expect("three").into_iter().map(|d| d.name).collect();
-        assert_eq!(names, ["first", "second", "third"]);
+            {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"second"}}]}"#;
+        let names: Vec<String> = read_text(list).expect("two").into_iter().map(|document| document.name).collect();
+        assert_eq!(names, ["first", "second"]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::paint::{Paint, Tone};
+
 /// Least width of a column, and the space after it.
 const WIDTH: usize = 6;
 const PADDING: usize = 3;
@@ -17,6 +19,8 @@ pub struct Look<'a> {
     pub headless: bool,
     /// `KIND/` in front of names, when several kinds are shown.
     pub prefix: Option<&'a str>,
+    /// States in colour.
+    pub paint: Paint,
 }
 
 /// A table in the making: a watch adds rows to it, and columns only grow.
@@ -39,45 +43,65 @@ impl Table {
         }
         let mut lines = Vec::new();
         if header {
-            let titles = self.columns.iter().filter(|(_, shown)| *shown).map(|(title, _)| title.clone());
-            lines.push(look.namespaces.then(|| "NAMESPACE".to_owned()).into_iter().chain(titles).collect());
+            let titles = self.columns.iter().filter(|(_, shown)| *shown).map(|(title, _)| Cell::plain(title.clone()));
+            let namespace = look.namespaces.then(|| Cell::plain("NAMESPACE".to_owned()));
+            lines.push(namespace.into_iter().chain(titles).collect());
         }
         let rows = answer["rows"].as_array().into_iter().flatten();
         lines.extend(rows.map(|row| self.row(row, look)));
-        self.align(&lines)
+        self.align(&lines, look.paint)
     }
 
-    fn row(&self, row: &Value, look: Look<'_>) -> Vec<String> {
+    fn row(&self, row: &Value, look: Look<'_>) -> Vec<Cell> {
         let namespace = row["object"]["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
         let cells = row["cells"].as_array().into_iter().flatten().zip(&self.columns);
-        let mut shown: Vec<String> = cells.filter(|(_, (_, shown))| *shown).map(|(cell, _)| text(cell)).collect();
+        let shown = cells.filter(|(_, (_, shown))| *shown).map(|(cell, (title, _))| Cell::of(title, text(cell)));
+        let mut shown: Vec<Cell> = shown.collect();
         if let (Some(prefix), Some(name)) = (look.prefix, shown.first_mut()) {
-            *name = format!("{prefix}/{name}");
+            name.text = format!("{prefix}/{}", name.text);
         }
         if look.namespaces {
-            shown.insert(0, namespace);
+            shown.insert(0, Cell::plain(namespace));
         }
         shown
     }
 
-    fn align(&mut self, lines: &[Vec<String>]) -> String {
+    fn align(&mut self, lines: &[Vec<Cell>], paint: Paint) -> String {
         for line in lines {
             self.widths.resize(self.widths.len().max(line.len()), WIDTH);
             for (width, cell) in self.widths.iter_mut().zip(line) {
-                *width = (*width).max(cell.chars().count() + PADDING);
+                *width = (*width).max(cell.text.chars().count() + PADDING);
             }
         }
         let mut out = String::new();
         for line in lines {
             for (index, (cell, width)) in line.iter().zip(&self.widths).enumerate() {
-                out.push_str(cell);
+                out.push_str(&paint.text(cell.tone, &cell.text));
                 if index + 1 < line.len() {
-                    out.extend(std::iter::repeat_n(' ', width - cell.chars().count()));
+                    out.extend(std::iter::repeat_n(' ', width - cell.text.chars().count()));
                 }
             }
             out.push('\n');
         }
         out
+    }
+}
+
+/// A text, and what it means.
+#[derive(Debug)]
+struct Cell {
+    text: String,
+    tone: Tone,
+}
+
+impl Cell {
+    fn plain(text: String) -> Self {
+        Self { text, tone: Tone::Plain }
+    }
+
+    fn of(title: &str, text: String) -> Self {
+        let tone = Tone::of(title, &text);
+        Self { text, tone }
     }
 }
 
@@ -114,7 +138,7 @@ mod tests {
 
     #[test]
     fn wide_shows_all_columns_and_all_namespaces_show_theirs() {
-        let look = Look { wide: true, namespaces: true, prefix: Some("machine"), headless: true };
+        let look = Look { wide: true, namespaces: true, prefix: Some("machine"), headless: true, ..Look::default() };
         let text = Table::default().render(&answer(), look);
         assert_eq!(
             text,

@@ -8,6 +8,7 @@ use clap::Args;
 use futures::{Stream, StreamExt};
 use serde_json::Value;
 use tokio::time::Instant;
+use torch_remote_api::path;
 
 use super::connection::{Call, Connection};
 use super::error::Error;
@@ -21,6 +22,7 @@ const EXAMPLES: &str = "\
 Examples:
   torch-remote wait machine/trainer --for=condition=Ready --timeout=5m
   torch-remote wait lease/mine --for=condition=Bound=True
+  torch-remote wait machine/trainer --for=jsonpath='{.status.phase}'=Ready
   torch-remote wait machine/trainer --for=delete";
 
 /// The condition of an object that will not become ready until its spec is changed.
@@ -37,7 +39,7 @@ pub struct WaitArgs {
     /// Objects.
     #[command(flatten)]
     target: TargetArgs,
-    /// `condition=TYPE[=STATUS]` or `delete`.
+    /// `condition=TYPE[=STATUS]`, `jsonpath={.PATH}[=VALUE]`, `create` or `delete`.
     #[arg(long = "for", value_name = "WHAT")]
     goal: Goal,
     /// All objects of the kind in the namespace.
@@ -61,6 +63,15 @@ pub enum Goal {
         /// `True`, `False` or `Unknown`.
         status: String,
     },
+    /// A field has a value; without one, any.
+    Field {
+        /// Its path, as `.status.phase`.
+        path: String,
+        /// The value as text.
+        value: Option<String>,
+    },
+    /// The object is there.
+    There,
     /// The object is gone.
     Gone,
 }
@@ -72,10 +83,47 @@ impl FromStr for Goal {
         if text.eq_ignore_ascii_case("delete") {
             return Ok(Self::Gone);
         }
+        if text.eq_ignore_ascii_case("create") {
+            return Ok(Self::There);
+        }
+        if let Some(rest) = text.strip_prefix("jsonpath=") {
+            return field(rest);
+        }
         let condition = text.strip_prefix("condition=").filter(|rest| !rest.is_empty() && !rest.starts_with('='));
-        let condition = condition.ok_or("expected `condition=TYPE`, `condition=TYPE=STATUS` or `delete`")?;
+        let condition = condition.ok_or(
+            "expected `condition=TYPE`, `condition=TYPE=STATUS`, `jsonpath={.PATH}=VALUE`, `create` or `delete`",
+        )?;
         let (kind, status) = condition.split_once('=').unwrap_or((condition, "True"));
         Ok(Self::Condition { kind: kind.to_owned(), status: status.to_owned() })
+    }
+}
+
+/// `{.status.phase}=Ready`.
+fn field(text: &str) -> Result<Goal, String> {
+    let (path, rest) = match text.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+        Some((path, rest)) => (path, rest),
+        None => text.split_once('=').map_or((text, ""), |(path, _)| (path, &text[path.len()..])),
+    };
+    let simple =
+        |path: &str| path.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-[]?()@=\"".contains(letter));
+    if !path.starts_with('.') || path.len() < 2 || !simple(path) {
+        return Err(format!("{path:?} is not a path such as `.status.phase`; for any other: kubectl wait"));
+    }
+    let value = match rest.strip_prefix('=') {
+        Some("") => return Err("a value is missing after the last `=`".into()),
+        Some(value) => Some(value.to_owned()),
+        None if rest.is_empty() => None,
+        None => return Err(format!("unexpected {rest:?} after the path")),
+    };
+    Ok(Goal::Field { path: path.to_owned(), value })
+}
+
+/// The field as text; none where there is no such field.
+fn value_at(object: &Value, at: &str) -> Option<String> {
+    match path::get(object, at)? {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
     }
 }
 
@@ -83,7 +131,12 @@ impl Goal {
     fn reached(&self, object: Option<&Value>) -> bool {
         match (self, object) {
             (Self::Gone, object) => object.is_none(),
-            (Self::Condition { .. }, None) => false,
+            (Self::There, object) => object.is_some(),
+            (Self::Condition { .. } | Self::Field { .. }, None) => false,
+            (Self::Field { path, value }, Some(object)) => {
+                let have = value_at(object, path);
+                have.is_some() && (value.is_none() || have == *value)
+            }
             (Self::Condition { kind, status }, Some(object)) => holds(object, kind, status),
         }
     }
@@ -97,6 +150,8 @@ impl Goal {
     fn text(&self) -> String {
         match self {
             Self::Condition { kind, .. } => format!("condition {kind}"),
+            Self::Field { path, .. } => format!("{{{path}}}"),
+            Self::There => "creation".into(),
             Self::Gone => "deletion".into(),
         }
     }
@@ -105,6 +160,11 @@ impl Goal {
     fn state(&self, object: &Value) -> Option<String> {
         match self {
             Self::Condition { kind, .. } => Some(describe(condition(object, kind), kind)),
+            Self::Field { path, .. } => {
+                let value = value_at(object, path);
+                Some(value.map_or_else(|| "it has no such field yet".into(), |value| format!("it is {value:?}")))
+            }
+            Self::There => None,
             Self::Gone => {
                 let finalizers: Vec<&str> =
                     object["metadata"]["finalizers"].as_array()?.iter().filter_map(Value::as_str).collect();
@@ -241,7 +301,9 @@ impl Watch<'_> {
         if self.goal.reached(self.last.as_ref()) {
             return Ok(Some(true));
         }
-        let Some(object) = &self.last else { return Ok(Some(false)) };
+        let Some(object) = &self.last else {
+            return Ok((*self.goal != Goal::There).then_some(false));
+        };
         match self.goal.hopeless(object) {
             Some(why) => {
                 let object = format!("{}/{}", self.object.kind.plural(), self.object.name);
@@ -316,6 +378,14 @@ mod tests {
             Ok(Goal::Condition { kind: "Bound".into(), status: "False".into() })
         );
         assert_eq!("delete".parse(), Ok(Goal::Gone));
+        let phase = |value: Option<&str>| Goal::Field { path: ".status.phase".into(), value: value.map(str::to_owned) };
+        assert_eq!("jsonpath={.status.phase}=Ready".parse(), Ok(phase(Some("Ready"))));
+        assert_eq!("jsonpath=.status.phase=Ready".parse(), Ok(phase(Some("Ready"))));
+        assert_eq!("jsonpath={.status.phase}".parse(), Ok(phase(None)));
+        assert_eq!("create".parse(), Ok(Goal::There));
+        for wrong in ["jsonpath={.status.phase}=", "jsonpath={status}=x", "jsonpath={.a}x", "jsonpath={range .a}"] {
+            wrong.parse::<Goal>().expect_err(wrong);
+        }
         "ready".parse::<Goal>().expect_err("no such form");
         "condition=".parse::<Goal>().expect_err("no type");
     }
@@ -327,6 +397,21 @@ mod tests {
         assert!(!ready.reached(Some(&machine("True", 1))), "it speaks of the spec before this one");
         assert!(!ready.reached(Some(&machine("False", 2))));
         assert!(!ready.reached(None));
+    }
+
+    #[test]
+    fn a_field_counts_when_it_has_the_value_or_any() {
+        let object = json!({"status": {"phase": "Ready", "slots": [2]}});
+        for (goal, reached) in [
+            ("jsonpath={.status.phase}=Ready", true),
+            ("jsonpath={.status.phase}=Failed", false),
+            ("jsonpath={.status.phase}", true),
+            ("jsonpath={.status.slots[0]}=2", true),
+            ("jsonpath={.status.nothing}", false),
+        ] {
+            let goal: Goal = goal.parse().expect("a goal");
+            assert_eq!(goal.reached(Some(&object)), reached, "{goal:?}");
+        }
     }
 
     #[test]

@@ -162,6 +162,8 @@ impl Driver {
             }
             Resource::LEASES => self.at(Work::Lease(key), now),
             Resource::PROVIDERS => self.at(Work::Provider(key), now),
+            Resource::POOLS => self.at(Work::Pool(key), now),
+            Resource::QUOTAS => self.at(Work::Quota(key), now),
             _ => {}
         }
     }
@@ -169,9 +171,12 @@ impl Driver {
     /// Everything there is: alone enough for correctness.
     async fn scan(&mut self) {
         let now = Instant::now();
-        for (resource, work) in
-            [(Resource::MACHINES, Work::Machine as fn(Key) -> Work), (Resource::PROVIDERS, Work::Provider)]
-        {
+        for (resource, work) in [
+            (Resource::MACHINES, Work::Machine as fn(Key) -> Work),
+            (Resource::PROVIDERS, Work::Provider),
+            (Resource::POOLS, Work::Pool),
+            (Resource::QUOTAS, Work::Quota),
+        ] {
             match self.reconcilers.objects().list(resource, None).await {
                 Ok(list) => {
                     for object in list.items {

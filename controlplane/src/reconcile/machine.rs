@@ -1,6 +1,5 @@
 //! Machines: what is observed, and how a plan is applied.
 
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use torch_remote_api::condition::{self, Truth};
 use torch_remote_api::machine::{READY, RemoteMachine, RemoteMachineStatus};
@@ -15,7 +14,7 @@ use crate::agents::Target;
 use crate::provider::{self, AgentTerms, Provider, Request, Sighting};
 use crate::store::claim::Claim;
 use crate::store::machine::{self as rows, New, Stored};
-use crate::store::{Key, Object, Preconditions, Resource, agent};
+use crate::store::{Key, Object, Preconditions, Resource, agent, owner};
 
 /// While another replica has the machine.
 const ELSEWHERE: std::time::Duration = std::time::Duration::from_secs(5);
@@ -119,7 +118,7 @@ fn desired(machine: &RemoteMachine, provider: Option<&dyn Provider>, accepted: R
         generation: machine.metadata.generation(),
         deleting: machine.metadata.deleting(),
         suspend: spec.suspend,
-        launch: launch_hash(machine, provider),
+        launch: provider::launch_hash(&machine.spec, provider),
         accepted,
         timeout: Some(spec.timeout.get()),
         idle_timeout: Some(spec.idle_timeout.get()),
@@ -129,12 +128,6 @@ fn desired(machine: &RemoteMachine, provider: Option<&dyn Provider>, accepted: R
         slots: spec.slots(),
         prices: vec![],
     }
-}
-
-/// Of what its provider makes an instance from; times, retries and who may use it can change under a running one.
-fn launch_hash(machine: &RemoteMachine, provider: Option<&dyn Provider>) -> String {
-    let made_from = json!([machine.spec.provider, provider.map(|provider| provider.made_from(&machine.spec))]);
-    hex::encode(&Sha256::digest(made_from.to_string())[..8])
 }
 
 async fn observe(shared: &Shared, look: &mut Look) -> Result<Observation, Error> {
@@ -266,6 +259,7 @@ async fn apply(shared: &Shared, look: &Look, action: &Action) -> Result<bool, Er
             rows::forget(pool, claim).await?;
             shared.claims.forget(claim.machine);
             shared.wake.wake(Work::Queue);
+            wake_pool(shared, &look.object);
         }
         Action::Report(status) => report(shared, look, status).await?,
     }
@@ -334,6 +328,13 @@ pub(super) async fn forget(shared: &Shared, machine: Uuid) {
     }
 }
 
+/// The pool that the machine is of, if any, counts it anew.
+fn wake_pool(shared: &Shared, machine: &Object) {
+    if let Some(name) = owner::controller_name(&machine.body, super::pool::KIND) {
+        shared.wake.wake(Work::Pool(Key::new(Resource::POOLS, machine.namespace(), name)));
+    }
+}
+
 /// Its count of machines has changed.
 fn wake_provider(shared: &Shared, name: &str) {
     shared.wake.wake(Work::Provider(Key::cluster(Resource::PROVIDERS, name)));
@@ -365,6 +366,7 @@ async fn report(shared: &Shared, look: &Look, status: &RemoteMachineStatus) -> R
     let mut write = shared.parts.objects.begin().await?;
     write.update_status(&look.key, body, &Preconditions::unchanged(&look.object)).await?;
     write.commit().await?;
+    wake_pool(shared, &look.object);
     let ready = |status: &RemoteMachineStatus| {
         condition::find(&status.conditions, READY).map(|ready| (ready.status, ready.reason.clone()))
     };

@@ -5,8 +5,10 @@ mod offer;
 use std::collections::{BTreeMap, HashMap};
 
 use torch_remote_api::condition::{self, Truth};
+use torch_remote_api::gpu::Gpu;
 use torch_remote_api::lease::{DeviceLease, Mode, ORPHAN_TIME, TRACEPARENT};
 use torch_remote_api::machine::{EXPIRED, FAILED, MachinePhase, RemoteMachine};
+use torch_remote_api::pool::MachinePool;
 use torch_remote_plan::lease::Fit;
 use torch_remote_plan::queue::{self, Ask, Machine, Offer, Placement, Waiting};
 use torch_remote_plan::{Uid, queue::Plan};
@@ -15,7 +17,7 @@ use uuid::Uuid;
 
 use super::{Again, Error, Shared, Verdict, Work, until};
 use crate::store::slot::{self, Bound, Terms};
-use crate::store::{Key, Resource, lease as rows};
+use crate::store::{Key, Resource, lease as rows, owner};
 use crate::telemetry;
 
 /// A session must be opened this long after the bind: for a waiter that renews, and for one that does not.
@@ -28,6 +30,8 @@ struct Scene {
     machines: Vec<Machine>,
     keys: HashMap<Uid, Key>,
     offers: Vec<Offer>,
+    /// Pools that waiting leases name, with the GPU of their template and how many machines they keep.
+    pools: HashMap<(String, String), (Gpu, u32)>,
 }
 
 pub(super) async fn reconcile(shared: &Shared) -> Result<Again, Error> {
@@ -62,25 +66,38 @@ async fn observe(shared: &Shared) -> Result<Scene, Error> {
             *by_provider.entry(machine.spec.provider.clone()).or_default() += 1;
             keys.insert(uid.clone(), Key::new(Resource::MACHINES, object.namespace(), object.name()));
             let own = Uuid::parse_str(&uid.0).ok().and_then(|uid| slots.remove(&uid)).unwrap_or_default();
-            machines.push(seen(uid, &machine, own));
+            machines.push(seen(uid, &object, &machine, own));
         }
     }
-    let (mut leases, mut waiting) = (HashMap::new(), vec![]);
+    let (mut leases, mut waiting, mut pools) = (HashMap::new(), vec![], HashMap::new());
     for row in queued {
         let object = crate::store::Object { body: row.body };
         let Some(lease) = parsed::<DeviceLease>(&object) else { continue };
         let uid = Uid(object.uid().to_owned());
         let key = Key::new(Resource::LEASES, object.namespace(), object.name());
+        if let Some((namespace, name)) = pool_of(&lease)
+            && let Some(pool) =
+                shared.parts.objects.get(&Key::new(Resource::POOLS, namespace.as_str(), name.as_str())).await?
+            && let Some(parsed) = parsed::<MachinePool>(&pool)
+        {
+            pools.insert((namespace, name), (parsed.spec.template.spec.gpu, parsed.spec.replicas.min));
+        }
         waiting.push(Waiting {
             head: row.head,
             not_before: row.not_before,
             created_at: row.created_at,
-            ..wish(uid.clone(), &lease, &machines)
+            ..wish(uid.clone(), &lease, &machines, &pools)
         });
         leases.insert(uid, (key, lease, row.renewing));
     }
     let offers = if waiting.is_empty() { vec![] } else { offer::offers(shared, &by_provider).await? };
-    Ok(Scene { leases, waiting, machines, keys, offers })
+    Ok(Scene { leases, waiting, machines, keys, offers, pools })
+}
+
+fn pool_of(lease: &DeviceLease) -> Option<(String, String)> {
+    let pool = lease.spec.pool_ref.as_ref()?;
+    let own = || lease.metadata.namespace().to_owned();
+    Some((pool.namespace.clone().unwrap_or_else(own), pool.name.clone()))
 }
 
 /// An object that is not of its kind's form is left out, so that it holds up nobody else.
@@ -91,7 +108,7 @@ fn parsed<T: serde::de::DeserializeOwned>(object: &crate::store::Object) -> Opti
         .ok()
 }
 
-fn seen(uid: Uid, machine: &RemoteMachine, slots: Vec<queue::Slot>) -> Machine {
+fn seen(uid: Uid, object: &crate::store::Object, machine: &RemoteMachine, slots: Vec<queue::Slot>) -> Machine {
     let spec = &machine.spec;
     let over = |kind: &str| condition::find(&machine.status.conditions, kind).filter(|fact| fact.status == Truth::True);
     let never = match (over(FAILED), over(EXPIRED)) {
@@ -110,6 +127,7 @@ fn seen(uid: Uid, machine: &RemoteMachine, slots: Vec<queue::Slot>) -> Machine {
         slots_per_gpu: spec.slots_per_gpu,
         memory: spec.gpu.gpu_type.memory_gib().map(|gib| gib << 30),
         allowed: spec.allowed_namespaces.clone(),
+        pool: owner::controller_name(&object.body, super::pool::KIND).map(str::to_owned),
         made_for: machine.metadata.annotations.get(offer::MADE_FOR).map(|uid| Uid(uid.clone())),
         never,
         // One that is not heard now is not one that starts: what waits for it waits as for any that is busy.
@@ -118,7 +136,7 @@ fn seen(uid: Uid, machine: &RemoteMachine, slots: Vec<queue::Slot>) -> Machine {
     }
 }
 
-fn wish(uid: Uid, lease: &DeviceLease, machines: &[Machine]) -> Waiting {
+fn wish(uid: Uid, lease: &DeviceLease, machines: &[Machine], pools: &HashMap<(String, String), (Gpu, u32)>) -> Waiting {
     let spec = &lease.spec;
     let own = lease.metadata.namespace();
     let machine = spec
@@ -138,9 +156,9 @@ fn wish(uid: Uid, lease: &DeviceLease, machines: &[Machine]) -> Waiting {
         let named = machines.iter().find(|machine| machine.namespace == *namespace && machine.name == *name);
         alternatives.extend(named.map(|machine| Ask { gpu: machine.gpu, count: 1, memory: None }));
     }
-    // Pools make no machines yet, so nothing is of one.
-    if spec.pool_ref.is_some() {
-        alternatives.clear();
+    let pool = pool_of(lease);
+    if let Some((gpu, _)) = pool.as_ref().and_then(|pool| pools.get(pool)).filter(|_| alternatives.is_empty()) {
+        alternatives.push(Ask { gpu: gpu.gpu_type, count: 1, memory: None });
     }
     Waiting {
         lease: uid,
@@ -152,6 +170,7 @@ fn wish(uid: Uid, lease: &DeviceLease, machines: &[Machine]) -> Waiting {
         alternatives,
         exclusive: spec.mode == Mode::Exclusive,
         machine,
+        pool,
     }
 }
 
@@ -226,14 +245,24 @@ fn tell(shared: &Shared, scene: &Scene, plan: &Plan) {
 }
 
 fn fit(scene: &Scene, waiting: &Waiting) -> Fit {
-    let pool = scene.leases.get(&waiting.lease).and_then(|(_, lease, _)| lease.spec.pool_ref.as_ref());
-    match pool {
-        Some(pool) => Fit::Never {
-            exists: format!(
-                "machine pool {} has no machines: pools are not served yet; name a machine, or ask by GPU type",
-                pool.name
-            ),
+    let Some((namespace, name)) = &waiting.pool else { return queue::fit(waiting, &scene.machines, &scene.offers) };
+    match scene.pools.get(&(namespace.clone(), name.clone())) {
+        None => Fit::Never {
+            exists: format!("machine pool {namespace}/{name} does not exist; apply one, or ask by GPU type"),
         },
-        None => queue::fit(waiting, &scene.machines, &scene.offers),
+        Some((gpu, least)) => {
+            let fits = |ask: &Ask| ask.gpu == gpu.gpu_type && ask.count <= gpu.count;
+            match queue::fit(waiting, &scene.machines, &scene.offers) {
+                // Its machines are about to be made.
+                Fit::Never { .. }
+                    if *least > 0
+                        && scene.machines.iter().all(|machine| machine.pool.as_ref() != Some(name))
+                        && waiting.alternatives.iter().any(fits) =>
+                {
+                    Fit::Possible
+                }
+                fit => fit,
+            }
+        }
     }
 }

@@ -20,6 +20,10 @@ impl Resource {
     pub const LEASES: Self = Self { group: "torchremote.dev", plural: "deviceleases" };
     /// Where machines come from (cluster-scoped).
     pub const PROVIDERS: Self = Self { group: "torchremote.dev", plural: "providers" };
+    /// Machines of one template.
+    pub const POOLS: Self = Self { group: "torchremote.dev", plural: "machinepools" };
+    /// What a team may hold and spend.
+    pub const QUOTAS: Self = Self { group: "torchremote.dev", plural: "gpuquotas" };
     /// Teams (cluster-scoped).
     pub const NAMESPACES: Self = Self { group: "", plural: "namespaces" };
     /// What happened.
@@ -37,10 +41,12 @@ impl Resource {
     /// Who programs are.
     pub const SERVICE_ACCOUNTS: Self = Self { group: "", plural: "serviceaccounts" };
     /// All that are stored.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::MACHINES,
         Self::LEASES,
         Self::PROVIDERS,
+        Self::POOLS,
+        Self::QUOTAS,
         Self::NAMESPACES,
         Self::EVENTS,
         Self::ROLES,
@@ -53,6 +59,8 @@ impl Resource {
 
     /// The stored resource of this group and plural, if there is one.
     pub fn find(group: &str, plural: &str) -> Option<Self> {
+        // Two notations of the same objects.
+        let group = if (group, plural) == ("events.k8s.io", Self::EVENTS.plural) { Self::EVENTS.group } else { group };
         Self::ALL.into_iter().find(|resource| resource.group == group && resource.plural == plural)
     }
 

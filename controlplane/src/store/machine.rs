@@ -1,7 +1,9 @@
 //! Attempts of machines. Every write names the claim it follows from, and does nothing under an older one.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use torch_remote_plan::machine::{Asked, Attempt, AttemptState, End, Intent};
 use uuid::Uuid;
 
@@ -252,6 +254,43 @@ pub async fn held(pool: &PgPool, machine: Uuid) -> Result<Held, Error> {
     );
     let row = row.fetch_one(pool).await.map_err(Error::database("read who holds a machine"))?;
     Ok(Held { leases: row.leases, last_release: row.last_release })
+}
+
+/// Of these machines those that a lease holds.
+///
+/// # Errors
+/// The database failed.
+pub async fn leased(connection: &mut PgConnection, machines: &[Uuid]) -> Result<HashSet<Uuid>, Error> {
+    let held = sqlx::query_scalar!(
+        "select distinct machine_uid from binding where released_at is null and machine_uid = any($1)",
+        machines
+    );
+    let held = held.fetch_all(connection).await.map_err(Error::database("read which machines are leased"))?;
+    Ok(held.into_iter().collect())
+}
+
+/// Lets no lease be bound to the machine from now on, inside the caller's transaction. False when one is: then nothing was done.
+///
+/// Needs no claim: an attempt that is to end by its owner's wish ends whoever works on it.
+///
+/// # Errors
+/// The database failed.
+pub async fn retire(connection: &mut PgConnection, machine: Uuid, why: &str) -> Result<bool, Error> {
+    // Two statements: the second one sees the bind that the first one waited for.
+    let held = sqlx::query_scalar!(
+        "select number from machine_attempt where machine_uid = $1 and state <> 'Gone' for update",
+        machine
+    );
+    held.fetch_optional(&mut *connection).await.map_err(Error::database("hold an attempt"))?;
+    let free = sqlx::query_scalar!(
+        r#"with free as (select not exists (select from binding where machine_uid = $1 and released_at is null) as free),
+           ended as (update machine_attempt set state = 'Ending', ending_at = clock_now(), end_reason = 'Deleted', end_message = $2
+                     from free where machine_uid = $1 and state = 'Created' and free.free)
+           select free as "free!" from free"#,
+        machine,
+        why
+    );
+    free.fetch_one(&mut *connection).await.map_err(Error::database("record that a machine is to end"))
 }
 
 /// Machines with an attempt that is not gone and no object: (uid, name of the provider).

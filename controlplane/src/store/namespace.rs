@@ -1,15 +1,21 @@
 //! Namespaces: those every installation has, and the end of one that was deleted.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::object::seconds;
 use super::{Error, Key, Object, Objects, Preconditions, Query, Resource};
 
 /// Between two looks at every namespace, in case a change was not heard of.
 const SCAN: Duration = Duration::from_secs(30);
+/// Until the next look after one that failed.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Label of a namespace that holds its name, so that selectors can choose by it.
 pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -55,86 +61,162 @@ pub async fn collect(objects: Objects, stop: CancellationToken) {
     let mut changes = objects.changes();
     let mut scans = tokio::time::interval(SCAN);
     loop {
-        let wanted = tokio::select! {
+        let (mut changed, mut missed) = (BTreeSet::new(), false);
+        tokio::select! {
             () = stop.cancelled() => return,
-            _ = scans.tick() => None,
+            _ = scans.tick() => missed = true,
             change = changes.recv() => match change {
-                Ok(key) if key.resource == Resource::NAMESPACES => Some(key.name),
-                Ok(key) if key.resource.namespaced() => Some(key.namespace),
-                Ok(_) => continue,
-                Err(RecvError::Lagged(_)) => None,
+                Ok(key) => changed.extend(concerned(key)),
+                Err(RecvError::Lagged(_)) => missed = true,
                 Err(RecvError::Closed) => return,
             },
-        };
-        let done = match wanted {
-            Some(name) => finish(&objects, &name).await,
-            None => finish_all(&objects).await,
-        };
-        if let Err(error) = done {
+        }
+        // Many changes, one look.
+        loop {
+            match changes.try_recv() {
+                Ok(key) => changed.extend(concerned(key)),
+                Err(TryRecvError::Lagged(_)) => missed = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        if let Err(error) = finish_some(&objects, |name| missed || changed.contains(name)).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "could not end a deleted namespace; looking again within {SCAN:?}"
+                "could not end a deleted namespace; looking again soon"
             );
+            scans.reset_at(Instant::now() + AGAIN);
         }
     }
 }
 
-async fn finish_all(objects: &Objects) -> Result<(), Error> {
-    for namespace in objects.list(Resource::NAMESPACES, None).await?.items {
-        if namespace.deleting() {
-            finish(objects, namespace.name()).await?;
-        }
+/// The namespace that a change may have something to do with.
+fn concerned(key: Key) -> Option<String> {
+    match key.resource {
+        Resource::NAMESPACES => Some(key.name),
+        resource => resource.namespaced().then_some(key.namespace),
+    }
+}
+
+async fn finish_some(objects: &Objects, wanted: impl Fn(&str) -> bool) -> Result<(), Error> {
+    let deleting = sqlx::query_scalar!("select name from object where grp = '' and plural = 'namespaces' and deleting");
+    let deleting = deleting.fetch_all(objects.pool()).await.map_err(Error::database("look for deleted namespaces"))?;
+    for name in deleting.iter().filter(|name| wanted(name)) {
+        finish(objects, name).await?;
     }
     Ok(())
 }
 
-/// Asks for the deletion of all that is in a deleted namespace; with nothing left removes it.
+/// What is in a namespace, in the order in which it goes: the next begins when nothing of the one before is left. Leases and machines go together, since
+/// either may wait for the other; what they may need on their way out goes after them, and what tells of it last.
+fn stages() -> [Vec<Resource>; 3] {
+    let first = vec![Resource::LEASES, Resource::POOLS, Resource::MACHINES];
+    let last = vec![Resource::EVENTS];
+    let between = Resource::ALL.into_iter().filter(|resource| resource.namespaced());
+    let between = between.filter(|resource| !first.contains(resource) && !last.contains(resource)).collect();
+    [first, between, last]
+}
+
+/// What is left in a namespace, by kind and by finalizer.
+#[derive(Debug, Default)]
+struct Left {
+    kinds: BTreeMap<String, usize>,
+    finalizers: BTreeMap<String, usize>,
+}
+
+/// Asks for the deletion of all that is in a deleted namespace, and says what is left; with nothing left removes it.
 ///
 /// # Errors
 /// The database failed.
 pub async fn finish(objects: &Objects, name: &str) -> Result<(), Error> {
-    let namespace = Key::cluster(Resource::NAMESPACES, name);
-    if !objects.get(&namespace).await?.is_some_and(|object| object.deleting()) {
-        return Ok(());
-    }
-    let mut left = 0;
-    // Events go last, so that what happens on the way out can still be told.
-    for resource in [
-        Resource::LEASES,
-        Resource::MACHINES,
-        Resource::SERVICE_ACCOUNTS,
-        Resource::SECRETS,
-        Resource::ROLE_BINDINGS,
-        Resource::ROLES,
-        Resource::EVENTS,
-    ] {
-        if resource == Resource::EVENTS && left > 0 {
+    let mut left = Left::default();
+    for stage in stages() {
+        for resource in stage {
+            empty(objects, name, resource, &mut left).await?;
+        }
+        if !left.kinds.is_empty() {
             break;
         }
-        let list = objects.query(&Query { namespace: Some(name.to_owned()), ..Query::all(resource) }).await?;
-        for object in list.items {
-            if object.deleting() {
-                left += 1;
-                continue;
-            }
+    }
+    let namespace = Key::cluster(Resource::NAMESPACES, name);
+    let mut write = objects.begin().await?;
+    let Some(object) = write.lock(&namespace).await?.filter(Object::deleting) else { return Ok(()) };
+    let mut status = object.body["status"].clone();
+    report(&mut status, &left, write.now().await?);
+    write.update_status(&namespace, status, &Preconditions::default()).await?;
+    if left.kinds.is_empty() {
+        // Ours was the last word but for finalizers of others in its metadata: with none it is gone.
+        let mut body = object.body;
+        body["spec"]["finalizers"] = json!([]);
+        write.update(&namespace, body, &Preconditions::default()).await?;
+    }
+    write.commit().await.map(drop)
+}
+
+async fn empty(objects: &Objects, name: &str, resource: Resource, left: &mut Left) -> Result<(), Error> {
+    let list = objects.query(&Query { namespace: Some(name.to_owned()), ..Query::all(resource) }).await?;
+    for object in list.items {
+        let mut held = object.deleting().then(|| object.clone());
+        if held.is_none() {
             let mut write = objects.begin().await?;
             match write.delete(&Key::new(resource, name, object.name()), &Preconditions::default()).await {
-                Ok(super::Deletion::Marked(_)) => left += 1,
+                Ok(super::Deletion::Marked(object)) => held = Some(object),
                 Ok(super::Deletion::Removed(_)) | Err(Error::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }
             write.commit().await?;
         }
+        if let Some(held) = held {
+            *left.kinds.entry(resource.to_string()).or_default() += 1;
+            for finalizer in held.finalizers() {
+                *left.finalizers.entry(finalizer.to_owned()).or_default() += 1;
+            }
+        }
     }
-    if left > 0 {
-        return Ok(());
-    }
-    let mut write = objects.begin().await?;
-    let Some(object) = write.lock(&namespace).await?.filter(Object::deleting) else { return Ok(()) };
-    // Ours was the last word but for finalizers of others in its metadata: with none it is gone.
-    let mut body = object.body;
-    body["spec"]["finalizers"] = json!([]);
-    write.update(&namespace, body, &Preconditions::default()).await?;
-    write.commit().await?;
     Ok(())
+}
+
+/// The conditions by which Kubernetes says what keeps a namespace.
+fn report(status: &mut Value, left: &Left, now: DateTime<Utc>) {
+    let listed = |map: &BTreeMap<String, usize>, words: &str| {
+        let parts: Vec<String> =
+            map.iter().map(|(what, count)| format!("{what} {words} {count} resource instances")).collect();
+        parts.join(", ")
+    };
+    let remaining =
+        (!left.kinds.is_empty()).then(|| format!("Some resources are remaining: {}", listed(&left.kinds, "has")));
+    let finalizers = (!left.finalizers.is_empty())
+        .then(|| format!("Some content in the namespace has finalizers remaining: {}", listed(&left.finalizers, "in")));
+    let fine = |kind, reason, message: &str| (kind, "False", reason, message.to_owned());
+    let facts = [
+        fine("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered"),
+        fine(
+            "NamespaceDeletionGroupVersionParsingFailure",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
+        fine(
+            "NamespaceDeletionContentFailure",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
+        ),
+        match remaining {
+            Some(message) => ("NamespaceContentRemaining", "True", "SomeResourcesRemain", message),
+            None => fine("NamespaceContentRemaining", "ContentRemoved", "All content successfully removed"),
+        },
+        match finalizers {
+            Some(message) => ("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", message),
+            None => fine(
+                "NamespaceFinalizersRemaining",
+                "ContentHasNoFinalizers",
+                "All content-preserving finalizers finished",
+            ),
+        },
+    ];
+    let before = status["conditions"].as_array().cloned().unwrap_or_default();
+    let conditions = facts.into_iter().map(|(kind, truth, reason, message)| {
+        let old = before.iter().find(|old| old["type"] == kind && old["status"] == truth);
+        let since = old.map_or_else(|| json!(seconds(now)), |old| old["lastTransitionTime"].clone());
+        json!({"type": kind, "status": truth, "reason": reason, "message": message, "lastTransitionTime": since})
+    });
+    status["conditions"] = conditions.collect();
 }

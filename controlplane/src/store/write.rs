@@ -36,6 +36,25 @@ impl Preconditions {
     }
 }
 
+/// What becomes of the objects that a deleted one owns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Propagation {
+    /// Nothing was said: as its finalizers have it already, else as [`Background`](Self::Background).
+    #[default]
+    Unsaid,
+    /// They go after it.
+    Background,
+    /// They go before it.
+    Foreground,
+    /// They stay.
+    Orphan,
+}
+
+/// Finalizer of an object that goes after those it owns.
+pub const FOREGROUND: &str = "foregroundDeletion";
+/// Finalizer of an object that goes without those it owns.
+pub const ORPHAN: &str = "orphan";
+
 /// What became of an object that was to be deleted.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Deletion {
@@ -219,13 +238,27 @@ impl Write {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Conflict`], [`Error::OtherUid`]; the database failed.
     pub async fn delete(&mut self, key: &Key, require: &Preconditions) -> Result<Deletion, Error> {
+        self.delete_as(key, require, Propagation::Unsaid).await
+    }
+
+    /// As [`delete`](Self::delete), and says what becomes of those it owns: the collector follows the finalizers that this leaves.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub async fn delete_as(
+        &mut self,
+        key: &Key,
+        require: &Preconditions,
+        propagation: Propagation,
+    ) -> Result<Deletion, Error> {
         let mut object = self.required(key, require).await?;
+        propagate(&mut object.body, propagation);
         if !held(&object.body) {
             self.remove(key).await?;
             return Ok(Deletion::Removed(object));
         }
         if object.deleting() {
-            return Ok(Deletion::Marked(object));
+            return self.put(key, object).map(Deletion::Marked);
         }
         let now = self.now().await?;
         let generation = object.generation() + 1;
@@ -304,6 +337,24 @@ impl Write {
         }
         Ok(())
     }
+}
+
+/// Leaves the finalizer that says what becomes of those the object owns.
+fn propagate(body: &mut Value, propagation: Propagation) {
+    let wanted = match propagation {
+        Propagation::Unsaid => return,
+        Propagation::Background => None,
+        Propagation::Foreground => Some(FOREGROUND),
+        Propagation::Orphan => Some(ORPHAN),
+    };
+    let metadata = metadata(body);
+    let mut finalizers = metadata.get("finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
+    finalizers.retain(|name| name != FOREGROUND && name != ORPHAN);
+    finalizers.extend(wanted.map(Value::from));
+    match finalizers.is_empty() {
+        true => metadata.remove("finalizers"),
+        false => metadata.insert("finalizers".into(), finalizers.into()),
+    };
 }
 
 /// Whether something must happen before the object may go. A namespace keeps its finalizers in its spec.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::golden;
-use crate::harness::{DEADLINE, PROGRAM, Said, Up, command, folder, run};
+use crate::harness::{DEADLINE, PROGRAM, Said, Up, command, eventually, folder, run};
 
 const MACHINE: &str = "apiVersion: torchremote.dev/v1alpha1\nkind: RemoteMachine\nmetadata: {name: NAME}\nspec: {provider: local, gpu: {type: CPU}}\n";
 
@@ -134,6 +134,113 @@ fn an_object_is_applied_changed_shown_and_deleted() {
     assert_eq!(up.torch_remote(&["apply", "-f", path]).out, "provider.torchremote.dev/other configured\n");
     let said = up.kubectl(&["apply", "-f", path]);
     assert_eq!((said.out.as_str(), said.err.as_str()), ("provider.torchremote.dev/other unchanged\n", ""));
+}
+
+#[test]
+fn a_difference_is_shown_before_it_is_applied_and_none_after() {
+    let dir = folder();
+    let up = Up::start(dir.path());
+    let provider =
+        "apiVersion: torchremote.dev/v1alpha1\nkind: Provider\nmetadata: {name: other}\nspec: {type: Static}\n";
+    let said = up.with_input(&["diff", "-f", "-"], provider);
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.out.contains("\n+  name: other\n") && said.err.is_empty(), "{}", said.out);
+    assert_eq!(up.torch_remote(&["get", "provider", "other"]).code, 1, "nothing was written");
+    assert_eq!(up.with_input(&["apply", "-f", "-"], provider).code, 0);
+    let same = up.with_input(&["diff", "-f", "-"], provider);
+    assert_eq!((same.code, same.out.as_str(), same.err.as_str()), (0, "", ""));
+    let changed = provider.replace("Static}", "Static, currency: EUR}");
+    let said = up.with_input(&["diff", "-f", "-", "--color=always"], &changed);
+    assert_eq!(said.code, 1, "{}", said.err);
+    assert!(said.out.contains("\x1b[32m+  currency: EUR\x1b[0m"), "{}", said.out);
+    let said = up.with_input(&["diff", "-f", "-"], &provider.replace("Static", "Statik"));
+    assert!(said.code == 2 && said.err.contains("spec.type"), "{}", said.err);
+    let with_namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n---\n".to_owned()
+        + &machine("m").replace("name: m", "name: m, namespace: team");
+    let said = up.with_input(&["diff", "-f", "-"], &with_namespace);
+    assert!(said.code == 1 && said.out.contains("+  namespace: team\n"), "{}{}", said.out, said.err);
+}
+
+#[test]
+fn an_object_is_described_with_what_happened_to_it() {
+    let dir = folder();
+    let up = Up::start_with(dir.path(), |up| {
+        up.env("TORCH_REMOTE_AGENT", "/nowhere/torch-remote-agent");
+    });
+    assert_eq!(up.with_input(&["apply", "-f", "-"], &machine("box-1")).code, 0);
+    assert_eq!(up.torch_remote(&["wait", "machine/box-1", "--for=condition=Failed", "--timeout=60s"]).code, 0);
+    eventually("its events are written", || up.torch_remote(&["describe", "machine", "box-1"]).out.contains("Warning"));
+    let (ours, theirs) =
+        (up.torch_remote(&["describe", "machine", "box"]).out, up.kubectl(&["describe", "machine", "box-1"]).out);
+    for line in
+        ["Name:", "Namespace:", "Labels:", "Annotations:", "API Version:", "Kind:", "Spec:", "Status:", "Events:"]
+    {
+        assert!(ours.contains(line) && theirs.contains(line), "{line}\n{ours}\n{theirs}");
+    }
+    assert!(ours.contains("Phase:") && ours.contains("Conditions:\n  Type"), "{ours}");
+    let said = up.torch_remote(&["describe", "machine", "nobody"]);
+    assert!(said.code == 1 && said.err.contains("\"nobody\" not found"), "{}", said.err);
+}
+
+#[test]
+fn documents_are_written_after_what_they_need_and_told_of_in_their_order() {
+    let dir = folder();
+    let up = Up::start(dir.path());
+    let lease = |name: &str| {
+        format!(
+            "apiVersion: torchremote.dev/v1alpha1\nkind: DeviceLease\nmetadata: {{name: {name}, namespace: team}}\nspec: {{gpu: [{{type: CPU}}]}}\n---\n"
+        )
+    };
+    let leases: Vec<String> = (0..40).map(|number| format!("l{number:02}")).collect();
+    let text: String = leases.iter().map(|name| lease(name)).collect();
+    // Its namespace comes last.
+    let text = text + "apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n";
+    let lines = |verb: &str| {
+        let names = leases.iter().map(|name| format!("devicelease.torchremote.dev/{name} {verb}\n"));
+        names.chain([format!("namespace/team {verb}\n")]).collect::<String>()
+    };
+    let said = up.with_input(&["apply", "-f", "-"], &text);
+    assert_eq!((said.code, said.out), (0, lines("created")), "{}", said.err);
+    let said = up.with_input(&["apply", "-f", "-"], &text);
+    assert_eq!((said.code, said.out), (0, lines("unchanged")), "{}", said.err);
+    let bad = text.replace("name: l20", "name: L20");
+    let said = up.with_input(&["apply", "-f", "-", "-n", "team"], &bad.replace("l1", "x1"));
+    assert!(said.code == 1 && said.out.is_empty() && said.err.contains("document 21"), "{}{}", said.out, said.err);
+    assert_eq!(up.torch_remote(&["get", "lease", "x10", "-n", "team"]).code, 1, "nothing was written");
+}
+
+#[test]
+fn a_watch_gives_whole_objects_too() {
+    use std::io::{BufRead, BufReader};
+    let dir = folder();
+    let up = Up::start(dir.path());
+    let mut watch = up.client(PROGRAM, &["watch", "ns", "-o", "name"]);
+    let mut watch = watch.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "namespace/kube-system"));
+    assert_eq!(up.kubectl(&["create", "ns", "watched"]).code, 0);
+    assert!(lines.any(|line| line == "namespace/watched"));
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
+
+#[test]
+fn shells_take_the_completion_script() {
+    let dir = folder();
+    let script = |shell: &str| {
+        let mut completion = command(PROGRAM, dir.path());
+        completion.args(["completion", shell]);
+        run(completion)
+    };
+    for shell in ["bash", "zsh", "fish"] {
+        let said = script(shell);
+        assert!(said.code == 0 && said.out.contains("describe"), "{shell}: {}", said.err);
+    }
+    fs::write(dir.path().join("completion"), script("bash").out).unwrap();
+    let mut bash = command("bash", dir.path());
+    bash.args(["-c", "source $HOME/completion && complete -p torch-remote"]);
+    let said = run(bash);
+    assert!(said.code == 0 && said.out.contains("torch-remote"), "{}", said.err);
 }
 
 #[test]
@@ -293,12 +400,13 @@ fn authority() -> String {
 fn help_teaches_by_examples() {
     let dir = folder();
     let mut text = String::new();
-    for name in ["", "up", "serve", "apply", "get", "wait", "delete", "version", "token", "kubeconfig"] {
+    let names = ["up", "serve", "apply", "diff", "get", "describe", "watch", "wait", "delete"];
+    for name in [""].into_iter().chain(names).chain(["version", "login", "token", "kubeconfig", "completion"]) {
         let mut help = command(PROGRAM, dir.path());
         let arguments: Vec<&str> = [name, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         help.args(&arguments).env_remove("HOME").env("COLUMNS", "100");
         transcript(&mut text, &arguments, &run(help), &[]);
     }
     golden::check("help.txt", &text);
-    assert!(text.matches("Examples:").count() >= 7, "each command that takes arguments shows some");
+    assert!(text.matches("Examples:").count() >= 11, "each command that takes arguments shows some");
 }

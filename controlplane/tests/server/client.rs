@@ -119,3 +119,41 @@ async fn a_watch_that_is_closed_at_once_is_opened_again_after_a_pause() {
     let shortest = asked.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
     assert!(asked.len() == 4 && shortest >= Duration::from_millis(400), "{asked:?}");
 }
+
+#[tokio::test]
+async fn an_address_is_read_over_tls_and_where_it_points_on_to() {
+    let mut api = Api::start().await;
+    let pages = from_fn(|request: Request, next: Next| async move {
+        match request.uri().path() {
+            "/pages/moved.yaml" => (StatusCode::FOUND, [("location", "team.yaml")]).into_response(),
+            "/pages/team.yaml" => "apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n".into_response(),
+            "/pages/endless.yaml" => (StatusCode::FOUND, [("location", "/pages/endless.yaml")]).into_response(),
+            "/pages/large.yaml" => vec![b'#'; 9 << 20].into_response(),
+            "/pages/none.yaml" => StatusCode::NOT_FOUND.into_response(),
+            _ => next.run(request).await,
+        }
+    });
+    api.router = api.router.clone().layer(pages);
+    let config = api.serve().await;
+    let parsed: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&config).unwrap()).unwrap();
+    let cluster = &parsed["clusters"][0]["cluster"];
+    let authority = base64::Engine::decode(
+        &base64::engine::general_purpose::STANDARD,
+        cluster["certificate-authority-data"].as_str().unwrap(),
+    );
+    let trusted = api.folder.path().join("authority.pem");
+    std::fs::write(&trusted, authority.unwrap()).unwrap();
+    let apply = async |page: &str| {
+        let address = format!("{}/pages/{page}.yaml", cluster["server"].as_str().unwrap());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_torch-remote"));
+        command.env_clear().env("HOME", api.folder.path()).env("KUBECONFIG", &config).env("SSL_CERT_FILE", &trusted);
+        let output = command.args(["apply", "-f", &address]).stdin(Stdio::null()).output().await.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    };
+    assert_eq!(apply("moved").await, ("namespace/team created\n".to_owned(), String::new()));
+    for (page, why) in [("endless", "more than 5 redirects"), ("large", "at most 8 MiB"), ("none", "404 Not Found")] {
+        let (out, err) = apply(page).await;
+        assert!(out.is_empty() && err.contains(why) && err.contains("CannotFetch"), "{page}: {out}{err}");
+    }
+}

@@ -18,10 +18,16 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use torch_remote::apiserver::audit::{self, Trail};
+use torch_remote::apiserver::readings::readings;
 use torch_remote::apiserver::{Authentication, Parts, Server, VirtualKind, limit};
 use torch_remote::auth::{Keys, Sealer};
+use torch_remote::provider::Providers;
+use torch_remote::provider::local::{Local, Settings};
+use torch_remote::reconcile::garbage;
+use torch_remote::store::event::Recorder;
 use torch_remote::store::log::Tail;
 use torch_remote::store::{List, Objects, namespace};
+use torch_remote_api::provider::ProviderType;
 use tower::ServiceExt;
 
 use crate::database;
@@ -88,6 +94,9 @@ impl Api {
         tokio::spawn(writer.run(stop.clone()));
         let mut virtual_kinds = audit::events(objects.pool());
         virtual_kinds.extend([("devices", nothing.clone()), ("tensors", nothing)]);
+        let definitions =
+            readings(objects.pool()).into_iter().filter(|(plural, _)| *plural == "customresourcedefinitions");
+        virtual_kinds.extend(definitions);
         let parts = Parts {
             objects: objects.clone(),
             cache: tail.cache(),
@@ -100,8 +109,11 @@ impl Api {
         };
         tokio::spawn(tail.run(stop.clone()));
         tokio::spawn(namespace::collect(objects.clone(), stop.clone()));
+        let (recorder, writer) = Recorder::new(objects.clone(), "garbage-collector");
+        tokio::spawn(writer.run(stop.clone()));
+        tokio::spawn(garbage::collect(objects.clone(), recorder, stop.clone()));
         let token = keys.api_token("admin", &["system:masters"], 3600).unwrap();
-        let server = Server::with_authentication(parts, authentication);
+        let server = Server::with_authentication(parts, authentication).with_providers(providers(folder.path()));
         Self { router: server.clone().router(), server, objects, token, keys, folder, stop }
     }
 
@@ -234,6 +246,19 @@ impl Api {
         std::fs::write(&path, config.to_string()).unwrap();
         path
     }
+}
+
+/// Providers that nobody asks for anything: they only say what they would make machines from.
+fn providers(folder: &std::path::Path) -> Providers {
+    let settings = Settings {
+        agent: "/nowhere".into(),
+        data_dir: folder.to_owned(),
+        short_dir: folder.to_owned(),
+        environment: Vec::new(),
+        threads: 0,
+        public_address: None,
+    };
+    Providers::default().with(ProviderType::Local, Arc::new(Local::new(settings)))
 }
 
 impl Drop for Api {

@@ -27,3 +27,11 @@ pub async fn created(api: &Api, uri: &str, body: Value) -> Value {
     assert_eq!(code, StatusCode::CREATED, "{body}");
     body
 }
+
+/// A pool of CPUs with so many machines at least and at most.
+pub fn pool(name: &str, min: u32, max: u32) -> Value {
+    json!({
+        "apiVersion": "torchremote.dev/v1alpha1", "kind": "MachinePool", "metadata": {"name": name},
+        "spec": {"template": {"spec": {"provider": "local", "gpu": {"type": "CPU"}}}, "replicas": {"min": min, "max": max}},
+    })
+}

@@ -33,7 +33,7 @@ fn base(kind: &'static str, plural: &'static str, singular: &'static str) -> Kin
         plural,
         singular,
         short_names: &[],
-        categories: &["torchremote"],
+        categories: &["gpu", "torchremote"],
         namespaced: true,
         read_only: false,
         served: true,
@@ -113,7 +113,7 @@ fn provider() -> Kind {
 fn machine() -> Kind {
     Kind {
         short_names: &["machine", "machines"],
-        categories: &["all", "torchremote"],
+        categories: &["all", "gpu", "torchremote"],
         selectable_fields: &["spec.provider", "spec.gpu.type", "status.phase"],
         columns: vec![
             Column::name(),
@@ -150,7 +150,8 @@ fn machine() -> Kind {
 fn pool() -> Kind {
     Kind {
         short_names: &["gpupool"],
-        served: false,
+        categories: &["all", "gpu", "torchremote"],
+        selectable_fields: &["spec.template.spec.provider", "spec.template.spec.gpu.type"],
         subresources: &[Subresource {
             name: "scale",
             kind: "Scale",
@@ -167,6 +168,10 @@ fn pool() -> Kind {
             Column::text("Ready", "Machines that are Ready.", ".status.ready").integer(),
             Column::text("Warm", "Machines that are Ready and free.", ".status.warm").integer(),
             Column::text("Leased", "Machines that a lease holds.", ".status.leased").integer(),
+            Column::text("Machines", "Machines there are.", ".status.replicas").integer().wide(),
+            Column::text("Provider", "Provider that makes them.", ".spec.template.spec.provider").wide(),
+            Column::text("Message", "Why it is or is not Ready.", r#".status.conditions[?(@.type=="Ready")].message"#)
+                .wide(),
             Column::age(),
         ],
         schema: object_schema(
@@ -181,7 +186,7 @@ fn pool() -> Kind {
 fn lease() -> Kind {
     Kind {
         short_names: &["lease", "leases", "dl"],
-        categories: &["all", "torchremote"],
+        categories: &["all", "gpu", "torchremote"],
         subresources: &[
             Subresource { name: "token", kind: "LeaseToken", group: "", version: "", verbs: &["create"] },
             Subresource { name: "renew", kind: "LeaseRenewal", group: "", version: "", verbs: &["create"] },
@@ -215,12 +220,19 @@ fn lease() -> Kind {
 fn quota() -> Kind {
     Kind {
         short_names: &["gq"],
-        served: false,
+        categories: &["gpu", "torchremote"],
         columns: vec![
             Column::name(),
             Column::text("Cohort", "Quotas that lend each other.", ".spec.cohort"),
             Column::text("Hold", "Whether grants are stopped.", ".spec.hold"),
+            Column::text(
+                "Enforced",
+                "Whether what it asks is in force.",
+                r#".status.conditions[?(@.type=="Enforced")].status"#,
+            ),
             Column::text("Remaining", "What is left of the budget.", ".status.remaining"),
+            Column::text("Weight", "Share of what is lent.", ".spec.weight").integer().wide(),
+            Column::text("Per-User", "Most GPUs one user may hold.", ".spec.perUser").integer().wide(),
             Column::age(),
         ],
         schema: object_schema(

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{META, reference, root, schema_name, version_kind};
+use super::{META, SCALE, reference, root, schema_name, version_kind};
 use crate::{kind::Kind, status::PATCH_TYPES};
 
 /// Adds the paths of a kind.
@@ -32,9 +32,30 @@ pub(super) fn add(kind: &Kind, paths: &mut Map<String, Value>) {
         });
         paths.insert(format!("{one}/status"), status);
     }
+    if kind.subresources.iter().any(|part| part.name == "scale") {
+        paths.insert(format!("{one}/scale"), scale(kind));
+    }
     if kind.namespaced {
         paths.insert(format!("{root}/{}", kind.plural), json!({"get": list(kind, false)}));
     }
+}
+
+/// The subresource `scale`, which speaks of a kind of its own.
+fn scale(kind: &Kind) -> Value {
+    let mut path = json!({
+        "get": operation(kind, "get", "read", "Scale", &["pretty"]),
+        "put": write(kind, "put", "replace", "Scale"),
+        "patch": patch(kind, "Scale"),
+    });
+    let schema = reference(SCALE);
+    for method in ["get", "put", "patch"] {
+        path[method]["responses"]["200"] = answer(SCALE);
+        path[method]["x-kubernetes-group-version-kind"] =
+            json!({"group": "autoscaling", "version": "v1", "kind": "Scale"});
+    }
+    path["put"]["requestBody"]["content"]["application/json"]["schema"] = schema;
+    path["parameters"] = parameters(kind, true);
+    path
 }
 
 fn parameter(name: &str) -> Value {
@@ -94,7 +115,7 @@ fn list(kind: &Kind, in_namespace: bool) -> Value {
         "timeoutSeconds",
         "watch",
     ];
-    let mut list = operation(kind, "get", "list", "", if kind.read_only { &query[1..7] } else { &query });
+    let mut list = operation(kind, "get", "list", "", if kind.watchable() { &query } else { &query[1..7] });
     list["x-kubernetes-action"] = "list".into();
     list["description"] = format!("list objects of kind {}", kind.kind).into();
     list["responses"]["200"] = answer(&format!("{}List", schema_name(kind)));

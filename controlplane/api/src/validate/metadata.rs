@@ -16,8 +16,7 @@ pub fn check(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let metadata = &new["metadata"];
     let mut errors = Vec::new();
     check_name(kind, metadata, &mut errors);
-    check_map(metadata, "labels", &mut errors);
-    check_map(metadata, "annotations", &mut errors);
+    errors.extend(maps("metadata", metadata));
     check_finalizers(metadata, old.map(|old| &old["metadata"]), &mut errors);
     check_owners(metadata, &mut errors);
     errors
@@ -58,11 +57,19 @@ fn check_name(kind: &Kind, metadata: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn check_map(metadata: &Value, field: &str, errors: &mut Vec<FieldError>) {
+/// Labels and annotations of metadata at that path.
+pub(super) fn maps(at: &str, metadata: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    check_map(at, metadata, "labels", &mut errors);
+    check_map(at, metadata, "annotations", &mut errors);
+    errors
+}
+
+fn check_map(at: &str, metadata: &Value, field: &str, errors: &mut Vec<FieldError>) {
     let Some(map) = metadata[field].as_object() else {
         return;
     };
-    let path = format!("metadata.{field}");
+    let path = format!("{at}.{field}");
     let mut bytes = 0;
     for (key, value) in map {
         let value = value.as_str().unwrap_or_default();

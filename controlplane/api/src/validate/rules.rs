@@ -81,7 +81,8 @@ fn star(path: &str, list: &Value) -> Option<FieldError> {
 
 pub(crate) fn pool(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let spec = &new["spec"];
-    let mut errors = machine_spec("spec.template.spec", &spec["template"]["spec"]);
+    let mut errors = super::metadata::maps("spec.template.metadata", &spec["template"]["metadata"]);
+    errors.extend(machine_spec("spec.template.spec", &spec["template"]["spec"]));
     let most = spec["replicas"]["max"].as_u64().unwrap_or_default();
     for (path, value) in [("spec.replicas.min", &spec["replicas"]["min"]), ("spec.warm", &spec["warm"])] {
         if value.as_u64().is_some_and(|number| number > most) {

@@ -21,7 +21,16 @@ use crate::{
 fn openapi_documents_are_as_reviewed() {
     let documents = documents();
     let paths: Vec<&str> = documents.iter().map(|document| document.path.as_str()).collect();
-    assert_eq!(paths, ["api/v1", "apis/rbac.authorization.k8s.io/v1", "apis/torchremote.dev/v1alpha1"]);
+    assert_eq!(
+        paths,
+        [
+            "api/v1",
+            "apis/apiextensions.k8s.io/v1",
+            "apis/events.k8s.io/v1",
+            "apis/rbac.authorization.k8s.io/v1",
+            "apis/torchremote.dev/v1alpha1",
+        ]
+    );
     for document in &documents {
         golden::compare_json(&format!("openapi-{}.json", document.path.replace('/', "-")), &document.body);
     }
@@ -188,6 +197,10 @@ fn wrong_objects() -> Vec<(&'static str, Value)> {
         ("deviceleases", json!({"spec": {"gpuMemory": "8Gi"}})),
         ("deviceleases", json!({"spec": {"priority": 1001}})),
         ("machinepools", json!({"spec": {"replicas": {"min": 3, "max": 2}, "warm": 4}})),
+        (
+            "machinepools",
+            json!({"spec": {"template": {"metadata": {"labels": {"a b": "c"}, "annotations": {"": "x"}}}}}),
+        ),
         ("gpuquotas", json!({"spec": {"budget": {"window": "Month"}}})),
         ("gpuquotas", json!({"spec": {"budget": {"window": "Year", "amount": "1", "gpuHours": "1"}}})),
         ("gpuquotas", json!({"spec": {"budget": {"window": "Month", "amount": "1", "gpuHours": "1"}}})),
@@ -271,9 +284,9 @@ fn tables_show_what_matters() {
     let now = "2026-01-02T00:00:00Z".parse().unwrap();
     let mut text = String::new();
     for kind in kinds() {
-        let object = support::full(kind.plural);
+        let object = kind.shown(&support::full(kind.plural)).into_owned();
         let definitions: Vec<String> = kind.columns.iter().map(|column| column.name.to_uppercase()).collect();
-        text.push_str(&format!("{}\n", kind.plural));
+        text.push_str(&format!("{}\n", kind.resource()));
         for (index, (header, cell)) in definitions.iter().zip(kind.row(&object, now)).enumerate() {
             let wide = if kind.columns[index].priority > 0 { " (wide)" } else { "" };
             text.push_str(&format!("    {header}{wide} = {cell}\n"));

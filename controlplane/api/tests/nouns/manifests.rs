@@ -68,7 +68,8 @@ fn defaults_are_those_of_the_design() {
 #[test]
 fn every_name_of_a_kind_finds_it_and_no_name_means_two() {
     let mut names: Vec<String> = Vec::new();
-    for kind in kinds() {
+    // Events have two notations under the same names: the older one is meant.
+    for kind in kinds().iter().filter(|kind| kind.group != "events.k8s.io") {
         let own = [kind.plural, kind.singular, kind.kind].into_iter().chain(kind.short_names.iter().copied());
         for name in own {
             assert_eq!(by_any_name(name).unwrap().kind, kind.kind, "{name}");

@@ -23,7 +23,7 @@ pub fn good(plural: &str) -> Value {
             json!({"spec": {"template": {"spec": {"provider": "local", "gpu": {"type": "CPU"}}}, "replicas": {"max": 2}}})
         }
         "deviceleases" => json!({"spec": {"gpu": [{"type": "CPU"}]}}),
-        "gpuquotas" => json!({"spec": {}}),
+        "gpuquotas" | "customresourcedefinitions" => json!({"spec": {}}),
         "devices" => json!({"status": {"machine": "m", "machineUID": "u", "index": 0, "gpu": "CPU", "phase": "Free"}}),
         "tensors" => {
             let status = json!({
@@ -85,6 +85,7 @@ pub fn full(plural: &str) -> Value {
             "object": {"group": "torchremote.dev", "resource": "deviceleases", "namespace": "team", "name": "a", "subresource": "token"},
             "impersonatedBy": "root", "from": "10.0.0.7", "traceID": "4bf92f3577b34da6a3ce929d0e0e4736", "reason": "not the holder",
         }),
+        "customresourcedefinitions" => json!({}),
         other => panic!("no full {other}"),
     };
     let mut object = good(plural);

@@ -20,7 +20,10 @@ pub(super) fn offered<'a>(
     machines: &[Machine],
     offers: &'a [Offer],
 ) -> Option<(&'a Offer, &'a Ask)> {
-    if lease.machine.is_some() || machines.iter().any(|machine| machine.made_for.as_ref() == Some(&lease.lease)) {
+    if lease.machine.is_some()
+        || lease.pool.is_some()
+        || machines.iter().any(|machine| machine.made_for.as_ref() == Some(&lease.lease))
+    {
         return None;
     }
     let fits = |offer: &Offer, ask: &Ask| {
@@ -42,6 +45,11 @@ pub(super) fn can_serve(lease: &Waiting, ask: &Ask, machine: &Machine) -> bool {
             .machine
             .as_ref()
             .is_none_or(|(namespace, name)| *namespace == machine.namespace && *name == machine.name)
+        && lease.pool.as_ref().is_none_or(|pool| of_pool(pool, machine))
+}
+
+fn of_pool((namespace, name): &(String, String), machine: &Machine) -> bool {
+    *namespace == machine.namespace && machine.pool.as_ref() == Some(name)
 }
 
 fn allowed(lease: &Waiting, machine: &Machine) -> bool {
@@ -81,6 +89,21 @@ fn refusal(lease: &Waiting, machines: &[Machine]) -> String {
             "machine {namespace}/{name} has {} {}, and the lease asks for {asked}; ask for what it has, or name another machine",
             machine.count, machine.gpu
         );
+    }
+    if let Some((namespace, name)) = &lease.pool {
+        return match machines.iter().find(|machine| of_pool(&(namespace.clone(), name.clone()), machine)) {
+            None => format!(
+                "machine pool {namespace}/{name} has no machines; raise its spec.replicas.min, name a machine, or ask by GPU type"
+            ),
+            Some(machine) if !allowed(lease, machine) => format!(
+                "machine pool {namespace}/{name} is not for namespace {}; its owner can add it to spec.template.spec.allowedNamespaces",
+                lease.namespace
+            ),
+            Some(machine) => format!(
+                "the machines of pool {namespace}/{name} have {} {}, and the lease asks for {asked}; ask for what they have",
+                machine.count, machine.gpu
+            ),
+        };
     }
     format!("nothing offers {asked} to namespace {}; {}", lease.namespace, visible(lease, machines))
 }

@@ -18,6 +18,7 @@ fn waiting(name: &str, age: i64, gpu: GpuType, count: u32, exclusive: bool) -> W
         alternatives: vec![Ask { gpu, count, memory: None }],
         exclusive,
         machine: None,
+        pool: None,
     }
 }
 
@@ -39,6 +40,7 @@ fn machine(name: &str, gpu: GpuType, count: u32, slots_per_gpu: u32) -> Machine 
         memory: None,
         allowed: vec![],
         never: None,
+        pool: None,
         made_for: None,
         ready: true,
         slots: slots.collect(),
@@ -254,4 +256,20 @@ proptest! {
         prop_assert_eq!(second.placements, vec![], "fixpoint");
         prop_assert_eq!(second.places, first.places);
     }
+}
+
+#[test]
+fn a_lease_of_a_pool_takes_a_machine_of_it_and_no_other() {
+    let mut lease = waiting("l", 1, GpuType::Cpu, 1, true);
+    lease.pool = Some(("default".to_owned(), "train".to_owned()));
+    let mut member = machine("train-0", GpuType::Cpu, 1, 1);
+    let other = machine("a", GpuType::Cpu, 1, 1);
+    let Fit::Never { exists } = fit(&lease, std::slice::from_ref(&other), &[]) else { panic!("it has no machine") };
+    assert!(exists.starts_with("machine pool default/train has no machines"), "{exists}");
+    member.pool = Some("train".to_owned());
+    let plan = plan(std::slice::from_ref(&lease), &[other, member.clone()], &[], at(9));
+    assert_eq!(plan.placements[0].slots[0].machine, member.uid);
+    lease.namespace = "vision".to_owned();
+    let Fit::Never { exists } = fit(&lease, &[member], &[]) else { panic!("it is not for vision") };
+    assert!(exists.contains("is not for namespace vision"), "{exists}");
 }

@@ -1,0 +1,90 @@
+//! The subresource `scale` of pools, as `kubectl scale` and autoscalers speak to it: `spec.replicas` is the pool's `spec.replicas.min`.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::{Value, json};
+use torch_remote_api::field::FieldError;
+use torch_remote_api::pool::{POOL_LABEL, label};
+use torch_remote_api::status::Status;
+
+use super::failure::Failure;
+use super::objects::{Call, version_of};
+use super::patch::Patch;
+use super::render::answer;
+use super::{admission, body};
+use crate::store::{Object, Preconditions};
+
+/// Group and version of Scale.
+const API_VERSION: &str = "autoscaling/v1";
+
+/// Answers a call on `scale`.
+///
+/// # Errors
+/// [`Failure`]: what the client is told.
+pub async fn scale(call: &Call, stream: Body) -> Result<Response, Failure> {
+    if call.method == http::Method::GET {
+        let pool = call.server.objects().get(&call.key()).await.map_err(|error| call.refused(error))?;
+        let pool = pool.ok_or_else(|| Status::not_found(call.kind, &call.name))?;
+        return Ok(answer(StatusCode::OK, &shown(&pool), &[]));
+    }
+    let bytes = body::read(stream).await?;
+    let dry_run = call.parameters.dry_run()?;
+    let mut write = call.begin().await?;
+    let old = call.lock(&mut write).await?;
+    let asked = match call.method {
+        http::Method::PATCH => Patch::read(call.kind, &call.headers, &bytes)?.0.apply(&shown(&old))?,
+        _ => body::object(&call.headers, &bytes)?.value,
+    };
+    let (wanted, require) = parse(call, &asked)?;
+    let mut pool = old.body.clone();
+    pool["spec"]["replicas"]["min"] = wanted.into();
+    let new = write.update(&call.key(), pool, &require).await.map_err(|error| call.refused(error))?;
+    admission::judge(call.kind, &new.body, Some(&old.body))?;
+    let new = call.finish(write, new, dry_run).await?;
+    Ok(answer(StatusCode::OK, &shown(&new), &[]))
+}
+
+/// The pool as a Scale.
+fn shown(pool: &Object) -> Value {
+    let metadata = &pool.body["metadata"];
+    let kept = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"];
+    let metadata: serde_json::Map<String, Value> =
+        kept.into_iter().map(|field| (field.to_owned(), metadata[field].clone())).collect();
+    json!({
+        "kind": "Scale", "apiVersion": API_VERSION, "metadata": metadata,
+        "spec": {"replicas": pool.body["spec"]["replicas"]["min"].as_u64().unwrap_or(0)},
+        "status": {
+            "replicas": pool.body["status"]["replicas"].as_u64().unwrap_or(0),
+            "selector": format!("{POOL_LABEL}={}", label(pool.name())),
+        },
+    })
+}
+
+/// How many machines are asked for, and of which version of the pool.
+fn parse(call: &Call, scale: &Value) -> Result<(u64, Preconditions), Failure> {
+    for (field, expected) in [("apiVersion", API_VERSION), ("kind", "Scale")] {
+        if let Some(given) = scale[field].as_str().filter(|given| *given != expected) {
+            return Err(Failure::bad_request(format!(
+                "the {field} in the data ({given}) does not match the expected {field} ({expected})"
+            )));
+        }
+    }
+    let given = scale["metadata"]["name"].as_str().unwrap_or("");
+    if given != call.name {
+        let message = format!("the name of the object ({given}) does not match the name on the URL ({})", call.name);
+        return Err(Failure::bad_request(message));
+    }
+    let replicas = &scale["spec"]["replicas"];
+    let wanted = match replicas {
+        // An absent number is 0, as in every client that leaves zeros out.
+        Value::Null => Some(0),
+        number => number.as_u64(),
+    };
+    let wanted = wanted.ok_or_else(|| {
+        let wrong = FieldError::invalid("spec.replicas", replicas.clone(), "must be greater than or equal to 0");
+        Status::invalid(call.kind, &call.name, &[wrong])
+    })?;
+    let uid = scale["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty()).map(str::to_owned);
+    Ok((wanted, Preconditions { version: version_of(scale)?, uid }))
+}
