@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod advice;
+pub mod apply;
 pub mod asks;
 pub mod audit;
 pub mod body;

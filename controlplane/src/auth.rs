@@ -76,12 +76,13 @@ impl Authenticator<'_> {
         self.judge(bearer(headers)?, API_AUDIENCE).await
     }
 
-    /// Whose token it is. Of our own tokens `audience` is required; an issuer's are for the audiences of its configuration.
+    /// Whose token it is, for this audience. An issuer's tokens are for the API alone: the configuration says which of its audiences that is.
     ///
     /// # Errors
     /// [`Refused`].
     pub async fn judge(&self, token: &str, audience: &str) -> Result<Caller, Refused> {
         let mut caller = match self.issuers.of(token) {
+            Some(_) if audience != API_AUDIENCE => return Err(Refused::Audience),
             Some(issuer) => issuer.judge(token, self.keys.clock().now()).await?,
             None => {
                 let claims: ApiClaims = self.keys.verify(API_TYPE, audience, token).await?;

@@ -310,7 +310,12 @@ async fn reconcile_until(parts: reconcile::Parts, stop: CancellationToken) {
 /// [`Error::Issuers`].
 pub fn authentication(args: &AuthenticationArgs) -> Result<Authentication, Error> {
     let settings = args.oidc_config.as_deref().map(issuer::config::read).transpose().map_err(Error::Issuers)?;
-    let issuers = Issuers::new(settings.unwrap_or_default(), Pace::default()).map_err(Error::Issuers)?;
+    let settings = settings.unwrap_or_default();
+    if settings.iter().any(|settings| settings.issuer == ISSUER) {
+        let problem = "this is the name that the control plane's own tokens have".to_owned();
+        return Err(Error::Issuers(issuer::config::Error::Setting { issuer: ISSUER.to_owned(), problem }));
+    }
+    let issuers = Issuers::new(settings, Pace::default()).map_err(Error::Issuers)?;
     let longest = args.account_token_life.map(|life| i64::try_from(life.as_secs()).unwrap_or(i64::MAX));
     Ok(Authentication { issuers, account_seconds: longest.unwrap_or(ACCOUNT_SECONDS).clamp(600, API_SECONDS) })
 }

@@ -5,6 +5,8 @@
 mod accounts;
 #[path = "server/any_input.rs"]
 mod any_input;
+#[path = "server/apply.rs"]
+mod apply;
 #[path = "server/attacks.rs"]
 mod attacks;
 #[path = "server/audit.rs"]
@@ -25,6 +27,8 @@ mod kinds;
 mod kube_rs;
 #[path = "server/kubectl.rs"]
 mod kubectl;
+#[path = "server/kubectl_apply.rs"]
+mod kubectl_apply;
 #[path = "server/limits.rs"]
 mod limits;
 #[path = "server/login.rs"]

@@ -86,6 +86,75 @@ users: [{{name: u, user: {{tokenFile: token}}}}]
     assert _C.ControlPlane("team-c").namespace == "team-c"
 
 
+def with_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fake: FakeApi, script: str) -> Path:
+    """A kubeconfig whose user's token comes from a program, as `torch-remote login` writes it; returns the file that gets a line at each run."""
+    monkeypatch.delenv("TORCH_REMOTE_SERVER")
+    program, runs = tmp_path / "program", tmp_path / "runs"
+    program.write_text(f"#!/bin/sh\necho run >> {runs}\ncount=$(wc -l < {runs})\n{script}\n")
+    program.chmod(0o755)
+    (tmp_path / "config").write_text(
+        f"""
+apiVersion: v1
+kind: Config
+current-context: here
+contexts: [{{name: here, context: {{cluster: c, user: u}}}}]
+clusters: [{{name: c, cluster: {{server: "{fake.url}"}}}}]
+users:
+- name: u
+  user:
+    exec: {{apiVersion: client.authentication.k8s.io/v1, command: "{program}", interactiveMode: IfAvailable}}
+"""
+    )
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    return runs
+
+
+def credential(until: str) -> str:
+    """A script's line that prints the token `token-N` of its Nth run."""
+    return f"""printf '{{"status": {{"token": "token-%d", "expirationTimestamp": "{until}"}}}}' "$count" """
+
+
+def test_a_program_is_asked_for_a_token_once_until_the_token_ends(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake = serve(lambda method, path, headers, body: (200, {"authorization": headers.get("authorization")}))
+    runs = with_program(monkeypatch, tmp_path, fake, credential("2099-01-01T00:00:00Z"))
+    control = _C.ControlPlane()
+    for _ in range(3):
+        assert json.loads(control.request("GET", "/version")) == {"authorization": "Bearer token-1"}
+    assert len(runs.read_text().splitlines()) == 1
+
+
+def test_a_program_is_asked_again_when_its_token_has_ended(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake = serve(lambda method, path, headers, body: (200, {"authorization": headers.get("authorization")}))
+    with_program(monkeypatch, tmp_path, fake, credential("2020-01-01T00:00:00Z"))
+    control = _C.ControlPlane()
+    assert json.loads(control.request("GET", "/version")) == {"authorization": "Bearer token-2"}
+    assert json.loads(control.request("GET", "/version")) == {"authorization": "Bearer token-3"}
+
+
+def test_a_program_is_asked_again_when_its_token_is_refused(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def answer(method: str, path: str, headers: dict[str, str], body: str) -> Answer:
+        if headers.get("authorization") != "Bearer token-2":
+            return status(401, "Unauthorized", "Unauthorized")
+        return 200, {"ok": True}
+
+    fake = serve(answer)
+    with_program(monkeypatch, tmp_path, fake, credential("2099-01-01T00:00:00Z"))
+    assert json.loads(_C.ControlPlane().request("GET", "/version")) == {"ok": True}
+
+
+def test_a_program_that_fails_is_quoted(serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fake = serve(lambda method, path, headers, body: (200, {}))
+    with_program(monkeypatch, tmp_path, fake, "echo 'the login has ended' >&2; exit 1")
+    with pytest.raises(errors.Unauthorized, match="the login has ended"):
+        _C.ControlPlane()
+
+
 @pytest.mark.parametrize(
     ("code", "reason", "expected"),
     [

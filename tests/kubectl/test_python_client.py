@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from kubernetes import client, config, dynamic, watch
 
-from driver import NO_APPLY, SECONDS, machine
+from driver import SECONDS, machine
 from stack import Stack, eventually
 
 GROUP, VERSION, PLURAL = "torchremote.dev", "v1alpha1", "remotemachines"
@@ -96,7 +96,6 @@ def test_three_kinds_of_patch(machines: Machines) -> None:
     assert status["kind"] == "RemoteMachine"
 
 
-@NO_APPLY
 def test_apply_at_the_server(machines: Machines) -> None:
     def apply(manager: str, hours: str, **more: Any) -> dict[str, Any]:
         body = machine("box", timeout=hours)

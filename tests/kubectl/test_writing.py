@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from driver import LATE_LOOK, NO_APPLY, Kubectl, machine
+from driver import LATE_LOOK, Kubectl, machine
 
 TITLE = "remotemachine.torchremote.dev"
 
@@ -38,7 +38,6 @@ def test_apply_takes_folders_lists_and_many_documents(kubectl: Kubectl) -> None:
     assert kubectl("apply", "-f", "-", given=documents).splitlines() == [f"{TITLE}/c created", f"{TITLE}/d created"]
 
 
-@NO_APPLY
 def test_apply_on_the_server_names_who_owns_a_field_and_force_takes_it(kubectl: Kubectl) -> None:
     def apply(manager: str, hours: str, *words: str) -> tuple[int, str, str]:
         manifest = machine("box", timeout=hours)
@@ -70,7 +69,6 @@ def test_apply_on_the_server_names_who_owns_a_field_and_force_takes_it(kubectl: 
     assert shown["metadata"]["generation"] == version + 1
 
 
-@NO_APPLY
 def test_apply_goes_on_at_the_server_with_what_it_began_at_the_client(kubectl: Kubectl) -> None:
     kubectl("apply", "-f", "-", given=machine("box", timeout="2h"))
     assert kubectl("apply", "--server-side", "-f", "-", given=machine("box", timeout="3h")).endswith("applied\n")

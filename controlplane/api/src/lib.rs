@@ -5,7 +5,7 @@
 //! Values in manifests: [`duration`], [`money`], [`quantity`], [`gpu`], [`time`]. Every object: [`object`], [`condition`].
 //! Kinds: [`provider`], [`machine`], [`pool`], [`lease`], [`quota`], [`device`], [`tensor`], [`namespace`], [`event`],
 //! [`secret`], [`service_account`], [`definition`], [`rbac`], [`audit`]; all of them in [`kind`].
-//! Judging objects: [`schema`], [`validate`], [`field`], [`format`]. Showing them: [`column`], [`table`], [`age`], [`path`].
+//! Judging objects: [`schema`], [`validate`], [`field`], [`format`]; who owns their fields: [`fields`], [`managed`]. Showing them: [`column`], [`table`], [`age`], [`path`].
 //! The server's documents: [`status`], [`discovery`], [`openapi`]; what clients select by: [`selector`].
 
 pub mod age;
@@ -19,11 +19,13 @@ pub mod discovery;
 pub mod duration;
 pub mod event;
 pub mod field;
+pub mod fields;
 pub mod format;
 pub mod gpu;
 pub mod kind;
 pub mod lease;
 pub mod machine;
+pub mod managed;
 pub mod money;
 pub mod namespace;
 pub mod object;

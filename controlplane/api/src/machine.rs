@@ -235,6 +235,7 @@ pub struct RemoteMachineStatus {
     pub idle_since: Option<Time>,
     /// Leases (namespace/name) that hold it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub kept_alive_by: Vec<String>,
     /// What an hour of it costs, in the Provider's currency.
     #[serde(default, skip_serializing_if = "Option::is_none")]

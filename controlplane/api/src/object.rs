@@ -150,6 +150,7 @@ impl ObjectMeta {
 /// An object that this one ends with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct OwnerReference {
     /// `apiVersion` of the owner.
     pub api_version: String,
@@ -169,6 +170,7 @@ pub struct OwnerReference {
 
 /// The name of an object in the same namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct LocalRef {
     /// Name of the object.
     #[schemars(extend("format" = "name"))]
@@ -177,6 +179,7 @@ pub struct LocalRef {
 
 /// The name of an object, maybe in another namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-map-type" = "atomic"))]
 pub struct NamespacedRef {
     /// Namespace of the object; without one, that of the object that refers.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -128,9 +128,11 @@ pub struct GpuQuotaStatus {
     pub conditions: Vec<Condition>,
     /// Leased GPUs by type.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub gpus: Vec<Usage>,
     /// Machines' GPUs by type.
     #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "machineGPUs")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub machine_gpus: Vec<Usage>,
     /// What is left of the budget, as decimal text.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use torch_remote_api::Kind;
 use torch_remote_api::lease::TRACEPARENT;
+use torch_remote_api::managed::Given;
 use torch_remote_api::object::{LEASE_FINALIZER, MACHINE_FINALIZER};
 use torch_remote_api::secret;
 use torch_remote_api::status::Status;
@@ -16,14 +17,20 @@ use crate::store::{Resource, namespace};
 /// Characters of generated names: no vowels, nothing that looks like another.
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
+/// Fields of metadata that a configuration may repeat and does not set.
+const SERVER_OWNED: [&str; 6] =
+    ["managedFields", "selfLink", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"];
+
 /// Namespaces every installation needs.
 const KEPT_NAMESPACES: [&str; 2] = ["default", "kube-system"];
 
 /// An object that is of its kind and has only known fields, and what to warn of.
 #[derive(Debug)]
 pub struct Admitted {
-    /// The object.
+    /// The object, without `managedFields`.
     pub body: Value,
+    /// What it says of who owns its fields.
+    pub given: Given,
     /// Fields that were dropped or given twice, in words.
     pub warnings: Vec<String>,
 }
@@ -41,18 +48,13 @@ pub fn admit(
     let mut body = document.value;
     identify(kind, &mut body)?;
     place(kind, namespace, &mut body)?;
+    let mut given = Given::Nothing;
     if let Some(metadata) = body["metadata"].as_object_mut() {
-        // Field ownership is not kept yet; a client that sends what it once read means nothing by it.
-        metadata.remove("managedFields");
+        given = metadata.remove("managedFields").map_or(Given::Nothing, |fields| Given::read(&fields));
         metadata.remove("selfLink");
     }
     let unknown = kind.prune(&mut body);
-    if Resource::find(kind.group, kind.plural) == Some(Resource::SECRETS) {
-        secret::complete(&mut body).map_err(|problem| {
-            let (kind, version) = (kind.kind, kind.version);
-            Failure::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {problem}"))
-        })?;
-    }
+    take_in(kind, &mut body)?;
     let warnings = match validation {
         FieldValidation::Strict if !unknown.is_empty() || !document.duplicates.is_empty() => {
             return Err(Status::strict(kind, &unknown, &document.duplicates).into());
@@ -64,7 +66,107 @@ pub fn admit(
         FieldValidation::Strict | FieldValidation::Ignore => Vec::new(),
     };
     kind.default(&mut body);
-    Ok(Admitted { body, warnings })
+    drop_empty(&mut body);
+    Ok(Admitted { body, given, warnings })
+}
+
+/// Lists and maps of metadata that are empty are as good as absent: a client that sends them changes nothing.
+pub fn drop_empty(body: &mut Value) {
+    let Some(metadata) = body["metadata"].as_object_mut() else { return };
+    metadata.retain(|_, value| match value {
+        Value::Object(map) => !map.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
+    });
+}
+
+/// Takes a document as the configuration that an apply lays over an object of this kind: without defaults, so that only what it says is owned.
+///
+/// # Errors
+/// It is another kind, lies elsewhere, says who owns what, or has fields that strict validation refuses.
+pub fn configuration(
+    kind: &Kind,
+    namespace: Option<&str>,
+    name: &str,
+    document: Document,
+    validation: FieldValidation,
+) -> Result<Admitted, Failure> {
+    let mut body = document.value;
+    identify(kind, &mut body)?;
+    place(kind, namespace, &mut body)?;
+    let metadata = &mut body["metadata"];
+    if !metadata["managedFields"].is_null() {
+        return Err(Failure::bad_request("metadata.managedFields must be nil".to_owned()));
+    }
+    match metadata["name"].as_str().filter(|given| !given.is_empty()) {
+        Some(given) if given != name => return Err(other_name(given, name)),
+        _ => metadata["name"] = name.into(),
+    }
+    if let Some(metadata) = metadata.as_object_mut() {
+        for server_owned in SERVER_OWNED {
+            metadata.remove(server_owned);
+        }
+    }
+    let place = namespace.map_or_else(String::new, |namespace| format!("{namespace}/")) + name;
+    let unknown = kind.prune(&mut body);
+    take_in(kind, &mut body)?;
+    let mut warnings = Vec::new();
+    match validation {
+        FieldValidation::Strict if !unknown.is_empty() => return Err(not_declared(kind, &place, &unknown)),
+        FieldValidation::Strict if !document.duplicates.is_empty() => {
+            return Err(Status::strict(kind, &[], &document.duplicates).into());
+        }
+        FieldValidation::Warn => {
+            warnings.extend(unknown.iter().map(|field| format!("unknown field {field:?}")));
+            warnings.extend(document.duplicates.iter().map(|field| format!("duplicate field {field:?}")));
+        }
+        FieldValidation::Strict | FieldValidation::Ignore => {}
+    }
+    drop_nulls(&mut body);
+    drop_empty(&mut body);
+    Ok(Admitted { body, given: Given::Nothing, warnings })
+}
+
+/// Brings what may be written in several forms into the one that is stored.
+fn take_in(kind: &Kind, body: &mut Value) -> Result<(), Failure> {
+    if Resource::find(kind.group, kind.plural) != Some(Resource::SECRETS) {
+        return Ok(());
+    }
+    secret::complete(body).map_err(|problem| {
+        let (kind, version) = (kind.kind, kind.version);
+        Failure::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {problem}"))
+    })
+}
+
+/// In Kubernetes' words, which name each field in full.
+fn not_declared(kind: &Kind, place: &str, unknown: &[String]) -> Failure {
+    let each: Vec<String> = unknown.iter().map(|field| format!(".{field}: field not declared in schema")).collect();
+    let all = match each.as_slice() {
+        [one] => one.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    Failure::bad_request(format!(
+        "failed to create typed patch object ({place}; {}, Kind={}): {all}",
+        kind.api_version(),
+        kind.kind
+    ))
+}
+
+/// The name in the object is not that in the URL.
+pub fn other_name(given: &str, name: &str) -> Failure {
+    Failure::bad_request(format!("the name of the object ({given}) does not match the name on the URL ({name})"))
+}
+
+/// A field set to null is one that the configuration does not speak of.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
 }
 
 fn identify(kind: &Kind, body: &mut Value) -> Result<(), Failure> {

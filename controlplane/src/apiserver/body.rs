@@ -63,6 +63,16 @@ pub fn json(bytes: &[u8]) -> Result<Document, Failure> {
     Document::json(bytes).map_err(|error| Failure::bad_request(format!("the body is not valid JSON: {error}")))
 }
 
+/// Parses what is to be applied: JSON is YAML too, but for tabs between its words.
+///
+/// # Errors
+/// It is not YAML, or no object.
+pub fn configuration(bytes: &[u8]) -> Result<Document, Failure> {
+    let json = bytes.trim_ascii_start().starts_with(b"{").then(|| Document::json(bytes).ok()).flatten();
+    let read = json.map_or_else(|| Document::yaml(bytes), Ok);
+    read.map_err(|error| Failure::bad_request(format!("error decoding YAML: {error}")))
+}
+
 /// Parses YAML.
 ///
 /// # Errors

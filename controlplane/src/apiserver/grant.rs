@@ -1,7 +1,7 @@
 //! Nobody grants what it does not have: roles and bindings are judged against the rights of who writes them.
 
 use serde_json::Value;
-use torch_remote_api::rbac::{Action, Binding, PolicyRule, Role};
+use torch_remote_api::rbac::{Action, Binding, Decision, PolicyRule, Role};
 use torch_remote_api::status::Status;
 use torch_remote_api::{Kind, by_plural};
 
@@ -10,6 +10,19 @@ use super::objects::Call;
 use crate::store::Resource;
 
 impl Call {
+    /// Whether the caller, who may patch the object, may make it, which is not there.
+    ///
+    /// # Errors
+    /// 403.
+    pub(super) fn may_make(&self) -> Result<(), Failure> {
+        let namespace = self.namespace.as_deref().unwrap_or_default();
+        let action = Action::on("create", (self.kind.group, self.kind.plural), namespace, &self.name);
+        match self.server.policies().decide(self.caller.user(), &action) {
+            Decision::Allowed(_) => Ok(()),
+            Decision::Denied(why) => Err(Status::denied(&self.caller.name, &action, &why).into()),
+        }
+    }
+
     /// Whether the caller may write this role or binding over `old`; of other kinds always. Who has the verb `escalate` on a role, or `bind` on the role of a
     /// binding, need not have its rights.
     ///

@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
+use chrono::Utc;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use torch_remote_api::Kind;
 use torch_remote_api::field::{Cause, FieldError};
+use torch_remote_api::managed::{Given, Owners, Writer};
 use torch_remote_api::status::Status;
 
 use super::admission::{self, Admitted};
 use super::audit::Made;
 use super::failure::Failure;
-use super::parameters::{self, Asked, ListOptions, Parameters};
-use super::patch::Patch;
+use super::parameters::{self, Asked, FieldValidation, ListOptions, Parameters};
+use super::patch::{self, Patch};
 use super::render::{View, answer};
 use super::selection::Selection;
 use super::{Server, body, lease, scale, service_account, watch};
@@ -140,7 +142,10 @@ impl Call {
     async fn create(&self, bytes: &[u8]) -> Result<Response, Failure> {
         let view = View::of(self.kind, &self.headers, &self.parameters)?;
         let dry_run = self.parameters.dry_run()?;
-        let Admitted { mut body, mut warnings } = self.admit(body::object(&self.headers, bytes)?)?;
+        let writer = self.parameters.writer("CreateOptions", &self.headers)?;
+        let Admitted { mut body, mut warnings, .. } = self.admit(body::object(&self.headers, bytes)?)?;
+        // Owned is what the client says; what the server adds belongs to nobody.
+        let owners = self.writer(&writer).update(Owners::default(), &Value::Null, &body);
         let generated = admission::nameless(&body);
         admission::complete(self.kind, &self.caller, telemetry::traceparent().as_deref(), &mut body)?;
         admission::judge(self.kind, &body, None)?;
@@ -148,15 +153,19 @@ impl Call {
         let mut tries = 1;
         let object = loop {
             let name = body["metadata"]["name"].as_str().unwrap_or("").to_owned();
+            let refused = |error| Failure::store(self.kind, &name, error);
             let mut write = self.begin().await?;
             match write.create(self.resource, body.clone()).await {
-                Ok(object) => break self.finish(write, object, dry_run).await?,
+                Ok(object) => {
+                    let object = write.attribute(&object.key(self.resource), owners.encode()).map_err(refused)?;
+                    break self.finish(write, object, dry_run).await?;
+                }
                 // Another name by chance is as good.
                 Err(Error::AlreadyExists { .. }) if generated && tries < NAMES => {
                     tries += 1;
                     admission::rename(&mut body);
                 }
-                Err(error) => return Err(Failure::store(self.kind, &name, error)),
+                Err(error) => return Err(refused(error)),
             }
         };
         warnings.extend(self.server.advisor().advise(self.kind, &object.body, None).await);
@@ -168,12 +177,11 @@ impl Call {
     async fn update(&self, bytes: &[u8]) -> Result<Response, Failure> {
         let view = View::of(self.kind, &self.headers, &self.parameters)?;
         let dry_run = self.parameters.dry_run()?;
-        let Admitted { body, mut warnings } = self.admit(body::object(&self.headers, bytes)?)?;
-        let given = body["metadata"]["name"].as_str().unwrap_or("");
-        if given != self.name {
-            let message =
-                format!("the name of the object ({given}) does not match the name on the URL ({})", self.name);
-            return Err(Failure::bad_request(message));
+        let writer = self.parameters.writer("UpdateOptions", &self.headers)?;
+        let Admitted { body, given, mut warnings } = self.admit(body::object(&self.headers, bytes)?)?;
+        let named = body["metadata"]["name"].as_str().unwrap_or("");
+        if named != self.name {
+            return Err(admission::other_name(named, &self.name));
         }
         if !self.kind.group.is_empty() && version_of(&body)?.is_none() {
             let wrong = FieldError::invalid("metadata.resourceVersion", json!(0), "must be specified for an update");
@@ -182,14 +190,23 @@ impl Call {
         let mut write = self.begin().await?;
         let old = self.lock(&mut write).await?;
         let object = self.replace(&mut write, &old, body).await?;
+        let object = self.own(&mut write, &old, &object, self.writer(&writer), given)?;
         let object = self.finish(write, object, dry_run).await?;
         warnings.extend(self.server.advisor().advise(self.kind, &object.body, Some(&old.body)).await);
         Ok(answer(StatusCode::OK, &view.object(&object.body, true), &warnings))
     }
 
     async fn patch(&self, bytes: &[u8]) -> Result<Response, Failure> {
+        if body::media_type(&self.headers) == patch::APPLY_PATCH {
+            return self.apply(bytes).await;
+        }
         let view = View::of(self.kind, &self.headers, &self.parameters)?;
         let dry_run = self.parameters.dry_run()?;
+        let writer = self.parameters.writer("PatchOptions", &self.headers)?;
+        if self.parameters.get("force").is_some() {
+            let wrong = FieldError::forbidden("force", "may not be specified for non-apply patch");
+            return Err(Failure::invalid_options("PatchOptions", &[wrong]));
+        }
         let (patch, duplicates) = Patch::read(self.kind, &self.headers, bytes)?;
         let mut write = self.begin().await?;
         // Locked, so that a patch without a version never conflicts, however many come at once.
@@ -205,8 +222,15 @@ impl Call {
                 return Err(Status::invalid(self.kind, &self.name, &[wrong]).into());
             }
         }
-        let Admitted { body, mut warnings } = self.admit(Document { value: patched, duplicates })?;
+        if self.parameters.field_validation()? == FieldValidation::Strict {
+            let unknown = self.kind.unknown_fields(&patched);
+            if !unknown.is_empty() || !duplicates.is_empty() {
+                return Err(patch::strict(bytes, &unknown, &duplicates));
+            }
+        }
+        let Admitted { body, given, mut warnings } = self.admit(Document { value: patched, duplicates })?;
         let object = self.replace(&mut write, &old, body).await?;
+        let object = self.own(&mut write, &old, &object, self.writer(&writer), given)?;
         let object = self.finish(write, object, dry_run).await?;
         warnings.extend(self.server.advisor().advise(self.kind, &object.body, Some(&old.body)).await);
         Ok(answer(StatusCode::OK, &view.object(&object.body, true), &warnings))
@@ -280,8 +304,32 @@ impl Call {
         object.ok_or_else(|| Status::not_found(self.kind, &self.name).into())
     }
 
+    /// One who writes as this call does.
+    pub(super) fn writer<'a>(&'a self, name: &'a str) -> Writer<'a> {
+        Writer { kind: self.kind, name, subresource: &self.subresource, now: Utc::now() }
+    }
+
+    /// Notes who owns what after a write that changed `old` to `new`. What a client says of it counts on the object's own path alone; an object
+    /// that nobody kept owners of goes on without.
+    pub(super) fn own(
+        &self,
+        write: &mut Write,
+        old: &Object,
+        new: &Object,
+        writer: Writer<'_>,
+        given: Given,
+    ) -> Result<Object, Failure> {
+        let owners = match given {
+            Given::Reset if self.subresource.is_empty() => Owners::default(),
+            Given::These(owners) if self.subresource.is_empty() => owners,
+            _ => Owners::of(&old.body),
+        };
+        let owners = if owners.is_empty() { owners } else { writer.update(owners, &old.body, &new.body) };
+        write.attribute(&self.key(), owners.encode()).map_err(|error| self.refused(error))
+    }
+
     /// Puts the new object, or its status alone, in the place of the old one.
-    async fn replace(&self, write: &mut Write, old: &Object, mut body: Value) -> Result<Object, Failure> {
+    pub(super) async fn replace(&self, write: &mut Write, old: &Object, mut body: Value) -> Result<Object, Failure> {
         if self.subresource.is_empty() {
             lease::may_change(self, old)?;
         }

@@ -2,9 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderMap;
+use http::header::USER_AGENT;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use torch_remote_api::field::FieldError;
+use torch_remote_api::field::{Cause, FieldError};
 
 use super::failure::Failure;
 
@@ -61,6 +63,30 @@ impl Parameters {
         dry_run(&self.all("dryRun").filter(|value| !value.is_empty()).collect::<Vec<_>>())
     }
 
+    /// What the writer calls itself: `fieldManager`, or else what its User-Agent begins with. `options` is how Kubernetes calls the
+    /// parameters of the verb.
+    ///
+    /// # Errors
+    /// The name is too long or cannot be printed.
+    pub fn writer(&self, options: &str, headers: &HeaderMap) -> Result<String, Failure> {
+        let Some(name) = self.get("fieldManager") else {
+            let agent = headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+            let agent = agent.unwrap_or_default();
+            let printable = agent.split('/').next().unwrap_or_default().chars().filter(|letter| !letter.is_control());
+            return Ok(printable.take(LONGEST_WRITER).collect());
+        };
+        let mut wrong = Vec::new();
+        if name.len() > LONGEST_WRITER {
+            let most = format!("may not be more than {LONGEST_WRITER} bytes");
+            wrong.push(FieldError::new(Cause::TooLong, "fieldManager", name.into(), most));
+        }
+        if let Some((place, letter)) = name.char_indices().find(|(_, letter)| letter.is_control()) {
+            let detail = format!("invalid character U+{:04X} (at position {place})", u32::from(letter));
+            wrong.push(FieldError::invalid("fieldManager", name.into(), detail));
+        }
+        if wrong.is_empty() { Ok(name.to_owned()) } else { Err(Failure::invalid_options(options, &wrong)) }
+    }
+
     /// What becomes of fields that are unknown or given twice.
     ///
     /// # Errors
@@ -76,6 +102,9 @@ impl Parameters {
         }
     }
 }
+
+/// Bytes that a writer's name may have.
+const LONGEST_WRITER: usize = 128;
 
 /// [`Parameters::dry_run`] for values from elsewhere.
 ///

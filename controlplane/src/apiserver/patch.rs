@@ -3,7 +3,8 @@
 use http::HeaderMap;
 use serde_json::Value;
 use torch_remote_api::Kind;
-use torch_remote_api::status::{Reason, Status};
+use torch_remote_api::field::FieldError;
+use torch_remote_api::status::{Details, PATCH_TYPES, Reason, Status, StatusCause};
 
 use super::body;
 use super::failure::Failure;
@@ -12,6 +13,11 @@ use crate::document::Document;
 const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
+/// A configuration to apply; see [`super::apply`].
+pub const APPLY_PATCH: &str = "application/apply-patch+yaml";
+
+/// Operations that a JSON patch may have.
+const MOST_OPERATIONS: usize = 10_000;
 
 /// A change.
 #[derive(Debug)]
@@ -33,9 +39,18 @@ impl Patch {
         let Document { value, duplicates } = match media_type {
             JSON_PATCH | MERGE_PATCH => body::json(bytes)?,
             STRATEGIC_PATCH if core => body::json(bytes)?,
-            _ if core => return Err(Status::unsupported_media_type(&[JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH]).into()),
-            _ => return Err(Status::unsupported_media_type(&[JSON_PATCH, MERGE_PATCH]).into()),
+            _ if core => {
+                let taken = [JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH];
+                return Err(Status::unsupported_media_type(&taken).into());
+            }
+            _ => return Err(Status::unsupported_media_type(&PATCH_TYPES).into()),
         };
+        let operations = value.as_array().map_or(0, Vec::len);
+        if operations > MOST_OPERATIONS {
+            let message =
+                format!("The allowed maximum operations in a JSON patch is {MOST_OPERATIONS}, got {operations}");
+            return Err(Status::failure(Reason::RequestEntityTooLarge, message).into());
+        }
         let patch = match media_type {
             JSON_PATCH => {
                 let patch = serde_json::from_value(value);
@@ -66,6 +81,21 @@ impl Patch {
         }
         Ok(patched)
     }
+}
+
+/// What strict validation says of a patch that leads to such fields, in Kubernetes' words: 422, on which `kubectl edit` opens the file again.
+/// The patch is shown and not the object, which not everyone who may patch may read.
+pub fn strict(bytes: &[u8], unknown: &[String], duplicates: &[String]) -> Failure {
+    let unknown = unknown.iter().map(|field| format!("unknown field {field:?}"));
+    let duplicates = duplicates.iter().map(|field| format!("duplicate field {field:?}"));
+    let all: Vec<String> = unknown.chain(duplicates).collect();
+    let shown = String::from_utf8_lossy(bytes).into_owned();
+    let error = FieldError::invalid("patch", shown.into(), format!("strict decoding error: {}", all.join(", ")));
+    let mut status = Status::failure(Reason::Invalid, format!(" \"\" is invalid: {error}"));
+    let cause =
+        StatusCause { reason: error.cause.reason().to_owned(), message: error.body(), field: error.field.clone() };
+    status.details = Some(Details { causes: vec![cause], ..Details::default() });
+    status.into()
 }
 
 /// Core kinds here have no lists that strategic merging would treat otherwise than as a whole, so its directives say nothing.
@@ -112,7 +142,6 @@ mod tests {
         assert_eq!(failed.unwrap_err().status().http_code(), 422);
         for (media_type, body, code) in [
             (STRATEGIC_PATCH, "{}", 415),
-            ("application/apply-patch+yaml", "{}", 415),
             (MERGE_PATCH, "[]", 400),
             (MERGE_PATCH, "{", 400),
             (JSON_PATCH, r#"[{"op":"fly"}]"#, 400),

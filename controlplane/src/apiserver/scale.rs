@@ -5,6 +5,7 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
 use torch_remote_api::field::FieldError;
+use torch_remote_api::managed::Given;
 use torch_remote_api::pool::{POOL_LABEL, label};
 use torch_remote_api::status::Status;
 
@@ -30,6 +31,8 @@ pub async fn scale(call: &Call, stream: Body) -> Result<Response, Failure> {
     }
     let bytes = body::read(stream).await?;
     let dry_run = call.parameters.dry_run()?;
+    let patched = call.method == http::Method::PATCH;
+    let writer = call.parameters.writer(if patched { "PatchOptions" } else { "UpdateOptions" }, &call.headers)?;
     let mut write = call.begin().await?;
     let old = call.lock(&mut write).await?;
     let asked = match call.method {
@@ -41,6 +44,7 @@ pub async fn scale(call: &Call, stream: Body) -> Result<Response, Failure> {
     pool["spec"]["replicas"]["min"] = wanted.into();
     let new = write.update(&call.key(), pool, &require).await.map_err(|error| call.refused(error))?;
     admission::judge(call.kind, &new.body, Some(&old.body))?;
+    let new = call.own(&mut write, &old, &new, call.writer(&writer), Given::Nothing)?;
     let new = call.finish(write, new, dry_run).await?;
     Ok(answer(StatusCode::OK, &shown(&new), &[]))
 }

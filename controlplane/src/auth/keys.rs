@@ -173,16 +173,6 @@ impl Keys {
         self.refresh().await
     }
 
-    /// After a key was lost to a stranger: every key there is verifies nothing any more, on this replica at once and on the others within [`REFRESH`].
-    /// Whoever has a token needs a new one; sessions that are open go on.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn replace(&self) -> Result<(), Error> {
-        replace(&self.shared.pool, &self.shared.sealer).await?;
-        self.refresh().await
-    }
-
     /// Next signs from now on, current becomes previous, unless another replica did that first.
     async fn rotate(&self) -> Result<(), Error> {
         let mut transaction = self
@@ -256,7 +246,8 @@ async fn complete(pool: &PgPool, sealer: &Sealer) -> Result<(), Error> {
     transaction.commit().await.map_err(store::Error::database("commit")).map_err(Error::Store)
 }
 
-/// Removes every signing key and makes others.
+/// After a key was lost to a stranger: removes every signing key and makes others. What the old ones signed is refused by each replica within [`REFRESH`];
+/// sessions that are open go on.
 ///
 /// # Errors
 /// The database failed.

@@ -118,6 +118,11 @@ impl Object {
         self.text("/metadata/namespace")
     }
 
+    /// Where it is stored.
+    pub fn key(&self, resource: Resource) -> Key {
+        Key::new(resource, self.namespace(), self.name())
+    }
+
     /// `metadata.uid`.
     pub fn uid(&self) -> &str {
         self.text("/metadata/uid")

@@ -199,6 +199,20 @@ impl Write {
         self.put(key, object)
     }
 
+    /// Says who owns the fields of an object that this transaction touched.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn attribute(&mut self, key: &Key, managed_fields: Option<Value>) -> Result<Object, Error> {
+        let touched = self.touched.get_mut(key).ok_or_else(|| Error::NotFound { key: key.clone() })?;
+        let metadata = metadata(&mut touched.now);
+        match managed_fields {
+            Some(owners) => metadata.insert("managedFields".into(), owners),
+            None => metadata.remove("managedFields"),
+        };
+        Ok(Object { body: touched.now.clone() })
+    }
+
     /// Adds a finalizer, unless it is there.
     ///
     /// # Errors
@@ -378,7 +392,6 @@ fn metadata(body: &mut Value) -> &mut Map<String, Value> {
 fn keep_server_owned(old: &Value, new: &mut Value) {
     let old = old["metadata"].as_object().cloned().unwrap_or_default();
     let new = metadata(new);
-    new.remove("managedFields");
     let kept = [
         "name",
         "namespace",
@@ -388,6 +401,8 @@ fn keep_server_owned(old: &Value, new: &mut Value) {
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
         "resourceVersion",
+        // Written by `attribute` alone.
+        "managedFields",
     ];
     for field in kept {
         match old.get(field) {

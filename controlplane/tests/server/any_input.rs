@@ -43,7 +43,9 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 const SPACES: &str = "/api/v1/namespaces";
-const PLACES: [&str; 16] = [
+const PLACES: [&str; 18] = [
+    "/metadata/managedFields",
+    "/spec/env",
     "/metadata",
     "/metadata/labels",
     "/metadata/annotations",
@@ -84,7 +86,7 @@ fn put(object: &mut Value, place: &str, value: Value) {
 fn never_makes_the_server_fail() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let api = runtime.block_on(Api::start());
-    let methods = prop_oneof![Just("POST"), Just("PUT"), Just("PATCH"), Just("DELETE")];
+    let methods = prop_oneof![Just("POST"), Just("PUT"), Just("PATCH"), Just("APPLY"), Just("DELETE")];
     let calls = (methods, 0..3_usize, prop::sample::select(&PLACES[..]), any_json(), any::<bool>(), ".{0,20}");
     let mut runner = TestRunner::new(Config { cases: 500, failure_persistence: None, ..Config::default() });
     runner
@@ -94,14 +96,14 @@ fn never_makes_the_server_fail() {
             let query = query.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
             let uri = match (method, status) {
                 ("POST", _) => collection.to_owned(),
-                ("PUT" | "PATCH", true) => format!("{collection}/m1/status"),
+                ("PUT" | "PATCH" | "APPLY", true) => format!("{collection}/m1/status"),
                 _ => format!("{collection}/m1"),
             };
             // There is something to change, most of the time.
             runtime.block_on(api.send("POST", collection, valid(kind).1));
             let uri = format!("{uri}?fieldManager={query}&labelSelector={query}");
             let (code, headers, answer) = runtime.block_on(api.ask(
-                method,
+                if method == "APPLY" { "PATCH" } else { method },
                 &uri,
                 &[("traceparent", "00-1-2-01"), ("content-type", media_type(method))],
                 body.to_string(),
@@ -116,5 +118,9 @@ fn never_makes_the_server_fail() {
 }
 
 fn media_type(method: &str) -> &'static str {
-    if method == "PATCH" { "application/merge-patch+json" } else { "application/json" }
+    match method {
+        "PATCH" => "application/merge-patch+json",
+        "APPLY" => "application/apply-patch+yaml",
+        _ => "application/json",
+    }
 }

@@ -8,6 +8,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use http::StatusCode;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
+use sqlx::ConnectOptions;
 use torch_remote::auth::seal::Place;
 use torch_remote::auth::{Keys, Sealer};
 
@@ -173,8 +174,19 @@ async fn after_a_key_was_lost_nothing_that_it_signed_is_accepted() {
     let sealer = Sealer::open(&api.folder.path().join("key")).unwrap();
     let replica = Keys::load(api.objects.pool().clone(), sealer, "https://control.test").await.unwrap();
     let known = api.keys.jwks();
-    api.keys.replace().await.unwrap();
-    assert_eq!(code(&api, &forge.good()).await, StatusCode::UNAUTHORIZED, "at once on the replica that was told");
+    let database = api.objects.pool().connect_options().to_url_lossy().to_string();
+    let replace = |key: &str| {
+        let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_torch-remote"));
+        program.args(["replace-keys", "--key-file"]).arg(api.folder.path().join(key)).env("DATABASE_URL", &database);
+        program.status()
+    };
+    Sealer::open_or_make(&api.folder.path().join("other")).unwrap();
+    assert!(!replace("other").await.unwrap().success(), "another key file than the database's");
+    api.keys.look().await.unwrap();
+    assert_eq!(api.keys.jwks(), known);
+    assert!(replace("key").await.unwrap().success());
+    api.keys.look().await.unwrap();
+    assert_eq!(code(&api, &forge.good()).await, StatusCode::UNAUTHORIZED);
     api.keys.changed(&known).await;
     let ids = |jwks: &Value| -> Vec<String> {
         jwks["keys"].as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()

@@ -10,14 +10,15 @@ use http::StatusCode;
 use http_body_util::BodyExt;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use torch_remote::auth::Clock;
 use torch_remote::auth::issuer::Pace;
 use torch_remote::cli::login::Credentials;
 
 use crate::harness::Api;
 use crate::issuer::Issuer;
+use crate::sample::{LEASES, lease};
 
 const REVIEW: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
 const OFTEN: Pace = Pace { soonest: Duration::ZERO };
@@ -36,6 +37,15 @@ async fn whoami(api: &Api, token: &str) -> Result<Value, (StatusCode, String)> {
     }
 }
 
+/// A POST with that token.
+async fn post(api: &Api, token: &str, uri: &str, body: Value) -> (StatusCode, Value) {
+    let authorization = format!("Bearer {token}");
+    let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+    let response = api.raw("POST", uri, &headers, Body::from(body.to_string())).await;
+    let (code, body) = (response.status(), response.into_body().collect().await.unwrap().to_bytes());
+    (code, serde_json::from_slice(&body).unwrap())
+}
+
 async fn started(pace: Pace) -> (Issuer, Api) {
     let issuer = Issuer::start(Clock::default()).await;
     let api = Api::start_with(issuer.trusted(pace)).await;
@@ -50,6 +60,14 @@ async fn an_issuer_s_user_is_known_by_name_and_groups_with_each_algorithm() {
         assert_eq!(user, json!({"username": "oidc:ana", "groups": ["vision", "system:authenticated"]}));
     }
     assert_eq!(issuer.state.key_reads.load(Ordering::Relaxed), 1, "keys are kept");
+    let review = async |audiences: Value| {
+        let spec = json!({"token": issuer.token("ana", Algorithm::ES256), "audiences": audiences});
+        let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec});
+        api.send("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review).await.1["status"]["authenticated"]
+            .clone()
+    };
+    assert_eq!(review(json!([])).await, true);
+    assert_eq!(review(json!(["registry"])).await, false, "it is not for whoever asks");
     let mut expired = issuer.claims("ana");
     expired["exp"] = json!(issuer.state.clock.now());
     let (code, why) = whoami(&api, &issuer.sign(&expired, Algorithm::ES256)).await.unwrap_err();
@@ -67,25 +85,13 @@ async fn a_lease_is_held_by_the_issuer_s_user_or_the_account_that_asked_for_it()
         api.grant(user, "user", "default").await;
     }
     let ana = issuer.token("ana", Algorithm::ES256);
-    let collection = "/apis/torchremote.dev/v1alpha1/namespaces/default/deviceleases";
-    let ask = async |token: &str, uri: &str, body: Value| {
-        let authorization = format!("Bearer {token}");
-        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
-        let response = api.raw("POST", uri, &headers, Body::from(body.to_string())).await;
-        let (code, body) = (response.status(), response.into_body().collect().await.unwrap().to_bytes());
-        (code, serde_json::from_slice::<Value>(&body).unwrap())
-    };
     for (name, token, holder) in
         [("of-ana", &ana, "oidc:ana"), ("of-robot", &robot, "system:serviceaccount:default:robot")]
     {
-        let lease = json!({
-            "apiVersion": "torchremote.dev/v1alpha1", "kind": "DeviceLease", "metadata": {"name": name},
-            "spec": {"gpu": [{"type": "CPU"}]},
-        });
-        let (code, made) = ask(token, collection, lease).await;
+        let (code, made) = post(&api, token, LEASES, lease(name)).await;
         assert_eq!((code, &made["status"]["holder"]), (StatusCode::CREATED, &json!(holder)), "{made}");
     }
-    let (code, _) = ask(&ana, &format!("{collection}/of-robot/renew"), json!({})).await;
+    let (code, _) = post(&api, &ana, &format!("{LEASES}/of-robot/renew"), json!({})).await;
     assert_eq!(code, StatusCode::FORBIDDEN);
 }
 
@@ -182,9 +188,8 @@ impl Client {
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_torch-remote");
 
-/// Serves the API, and logs `user` in with the program.
-async fn logged_in(issuer: &Issuer, api: &Api, user: &str) -> Client {
-    api.grant(&format!("oidc:{user}"), "user", "").await;
+/// Serves the API, and begins to log in with the program, whose output is returned.
+async fn logging_in(api: &Api) -> (Client, Child, Lines<BufReader<ChildStdout>>) {
     let served = kube::config::Kubeconfig::read_from(api.serve().await).unwrap();
     let cluster = served.clusters[0].cluster.clone().unwrap();
     let (server, authority) = (cluster.server.unwrap(), cluster.certificate_authority_data.unwrap());
@@ -195,8 +200,15 @@ async fn logged_in(issuer: &Issuer, api: &Api, user: &str) -> Client {
     std::fs::write(&ca, pem).unwrap();
     let client = Client { config: home.join("config"), home };
     let mut login = client.command(PROGRAM, &["login", &server, "--certificate-authority", ca.to_str().unwrap()]);
-    let mut login = login.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-    let mut lines = BufReader::new(login.stdout.take().unwrap()).lines();
+    let mut login = login.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(login.stdout.take().unwrap()).lines();
+    (client, login, lines)
+}
+
+/// Serves the API, and logs `user` in with the program.
+async fn logged_in(issuer: &Issuer, api: &Api, user: &str) -> Client {
+    api.grant(&format!("oidc:{user}"), "user", "").await;
+    let (client, mut login, mut lines) = logging_in(api).await;
     let code = loop {
         let line = lines.next_line().await.unwrap().expect("a code is shown");
         if let Some((_, code)) = line.split_once("enter the code ") {
@@ -226,6 +238,23 @@ async fn a_person_logs_in_once_and_kubectl_and_our_client_are_logged_in() {
     let (fine, out, err) =
         client.run("kubectl", &["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await;
     assert!(fine && out == "oidc:ana", "{out}{err}");
+}
+
+#[tokio::test]
+async fn a_login_that_is_denied_or_not_entered_in_time_says_so_and_writes_nothing() {
+    let (issuer, api) = started(Pace::default()).await;
+    for (answer, says) in [
+        ("access_denied", "the login was denied"),
+        ("expired_token", "the code was not entered in time"),
+        ("unauthorized_client", "code 400: unauthorized_client"),
+    ] {
+        issuer.state.odd_answers.lock().unwrap().push((400, json!({"error": answer})));
+        let (client, login, _lines) = logging_in(&api).await;
+        let ended = tokio::time::timeout(Duration::from_secs(60), login.wait_with_output()).await.unwrap().unwrap();
+        let err = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(!ended.status.success() && err.contains(says), "{answer}: {err}");
+        assert!(!client.config.exists());
+    }
 }
 
 #[tokio::test]
@@ -260,11 +289,14 @@ async fn ten_minutes_with_tokens_of_a_minute_are_never_noticed() {
     assert_eq!(watch.status(), StatusCode::OK);
     let mut watch = crate::harness::Events::of(watch);
     assert_eq!(watch.next().await.unwrap()["type"], "ADDED");
+    // As the SDK does while it waits for a session: a lease that is renewed every ten seconds.
+    assert_eq!(post(&api, &stale, LEASES, lease("training")).await.0, StatusCode::CREATED);
     for step in 0..60 {
         issuer.state.clock.pass(10);
         api.keys.clock().pass(10);
         let fresh = Credentials::token(&file, issuer.state.clock.now()).await.unwrap();
-        assert!(whoami(&api, &fresh.token).await.is_ok(), "after {} s", (step + 1) * 10);
+        let (code, said) = post(&api, &fresh.token, &format!("{LEASES}/training/renew"), json!({})).await;
+        assert_eq!(code, StatusCode::OK, "after {} s: {said}", (step + 1) * 10);
     }
     let refreshes = issuer.state.refreshes.load(Ordering::Relaxed);
     assert_eq!(refreshes, 20, "one at half of each token's life");

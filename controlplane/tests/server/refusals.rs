@@ -253,18 +253,12 @@ async fn bodies_that_cannot_be_read_are_refused() {
         assert_eq!(got.as_u16(), code, "{status}");
         assert!(status["message"].as_str().unwrap_or("").contains(words), "{status}");
     }
-    for media_type in ["application/apply-patch+yaml", "application/strategic-merge-patch+json"] {
-        created(&api, MACHINES, machine(&format!("m{}", media_type.len()))).await;
-        let uri = format!("{MACHINES}/m{}", media_type.len());
-        let (code, _, status) = api.ask("PATCH", &uri, &[("content-type", media_type)], "{}").await;
-        assert_eq!(code, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        assert!(
-            status["message"]
-                .as_str()
-                .unwrap()
-                .contains("accepted media types include: application/json-patch+json, application/merge-patch+json")
-        );
-    }
+    created(&api, MACHINES, machine("m1")).await;
+    let strategic = [("content-type", "application/strategic-merge-patch+json")];
+    let (code, _, status) = api.ask("PATCH", &format!("{MACHINES}/m1"), &strategic, "{}").await;
+    assert_eq!(code, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    let taken = "accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+    assert!(status["message"].as_str().unwrap().ends_with(taken), "{status}");
 }
 
 struct Panics;

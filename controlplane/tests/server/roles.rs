@@ -230,3 +230,33 @@ async fn a_start_brings_the_built_in_roles_up_to_date_unless_told_not_to() {
     torch_remote::store::role::ensure(&api.objects).await.unwrap();
     assert_eq!(api.objects.version().await.unwrap(), before, "a start that changes nothing writes nothing");
 }
+
+#[tokio::test]
+async fn an_apply_grants_no_more_than_a_create_and_makes_nothing_for_who_may_only_patch() {
+    let api = Api::start().await;
+    api.grant("ana", "team-admin", "default").await;
+    let rules = json!([{"verbs": ["patch", "get"], "apiGroups": ["torchremote.dev"], "resources": ["remotemachines"]}]);
+    created(&api, CLUSTER_ROLES, role("ClusterRole", "patcher", rules)).await;
+    api.grant("bob", "patcher", "default").await;
+    let apply = async |user: &str, uri: String, body: Value| {
+        let headers = [("content-type", "application/apply-patch+yaml")];
+        let uri = format!("{uri}?fieldManager=test");
+        let (code, _, body) = api.ask_with(&api.token_of(user), "PATCH", &uri, &headers, body.to_string()).await;
+        (code, body)
+    };
+    for (name, code) in [("viewer", 201), ("operator", 403), ("cluster-admin", 403)] {
+        let wanted = binding("RoleBinding", name, ("ClusterRole", name), "ana");
+        let (answered, body) = apply("ana", format!("{BINDINGS}/{name}"), wanted).await;
+        assert_eq!(answered.as_u16(), code, "{name}: {body}");
+    }
+    let wide = role("Role", "wide", json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]));
+    assert_eq!(apply("ana", format!("{ROLES}/wide"), wide).await.0, StatusCode::FORBIDDEN);
+    let (code, status) = apply("bob", format!("{MACHINES}/m1"), machine("m1")).await;
+    assert_eq!(code, StatusCode::FORBIDDEN);
+    let says =
+        "remotemachines.torchremote.dev \"m1\" is forbidden: User \"bob\" cannot create resource \"remotemachines\"";
+    assert!(status["message"].as_str().unwrap().starts_with(says), "{status}");
+    created(&api, MACHINES, machine("m1")).await;
+    let (code, body) = apply("bob", format!("{MACHINES}/m1"), machine("m1")).await;
+    assert_eq!(code, StatusCode::OK, "{body}");
+}

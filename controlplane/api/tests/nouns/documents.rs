@@ -44,6 +44,37 @@ fn schemas_that_are_not_served_yet_are_as_reviewed() {
     }
 }
 
+/// Who applies part of an object shares its lists item by item only where the schema says how items are told apart.
+#[test]
+fn lists_are_merged_as_reviewed() {
+    fn list(schema: &Value, path: &str, lines: &mut String) {
+        if schema["type"] == "array" {
+            let keys = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten();
+            let keys: Vec<&str> = keys.filter_map(Value::as_str).collect();
+            let how = match schema["x-kubernetes-list-type"].as_str().unwrap_or("atomic") {
+                "map" => format!("by {}", keys.join(", ")),
+                "set" => "by value".to_owned(),
+                _ => "as a whole".to_owned(),
+            };
+            lines.push_str(&format!("{path}: {how}\n"));
+            list(&schema["items"], &format!("{path}[]"), lines);
+        }
+        if schema["x-kubernetes-map-type"] == "atomic" {
+            lines.push_str(&format!("{path}: as a whole\n"));
+        }
+        for (name, child) in schema["properties"].as_object().into_iter().flatten() {
+            list(child, &format!("{path}.{name}"), lines);
+        }
+    }
+    let mut lines = String::new();
+    for kind in kinds() {
+        list(&kind.schema["properties"]["spec"], &format!("{} spec", kind.plural), &mut lines);
+        list(&kind.schema["properties"]["status"], &format!("{} status", kind.plural), &mut lines);
+    }
+    list(&kinds()[0].schema["properties"]["metadata"], "metadata", &mut lines);
+    golden::compare("lists.txt", &lines);
+}
+
 #[test]
 fn discovery_is_as_reviewed() {
     let discovery = Discovery::new(self_reviews().into_iter().chain([services()]));
