@@ -55,12 +55,20 @@ impl Call {
         Err(Status::modified(self.kind, &self.name).into())
     }
 
-    fn configuration(&self, bytes: &[u8]) -> Result<(Configuration, Vec<String>), Failure> {
+    /// What an applier calls itself: it has to say so.
+    ///
+    /// # Errors
+    /// 422: it does not.
+    pub(super) fn applier(&self) -> Result<String, Failure> {
         if self.parameters.get("fieldManager").is_none() {
             let missing = FieldError::required("fieldManager", "is required for apply patch");
             return Err(Failure::invalid_options("PatchOptions", &[missing]));
         }
-        let writer = self.parameters.writer("PatchOptions", &self.headers)?;
+        self.parameters.writer("PatchOptions", &self.headers)
+    }
+
+    fn configuration(&self, bytes: &[u8]) -> Result<(Configuration, Vec<String>), Failure> {
+        let writer = self.applier()?;
         let document = body::configuration(bytes)?;
         let (namespace, validation) = (self.namespace.as_deref(), self.parameters.field_validation()?);
         let Admitted { body, warnings, .. } =
@@ -109,7 +117,8 @@ impl Call {
     }
 }
 
-fn conflicting(conflicts: Vec<Conflict>) -> Failure {
+/// 409, with every conflict.
+pub(super) fn conflicting(conflicts: Vec<Conflict>) -> Failure {
     let named: Vec<(String, String)> = conflicts.into_iter().map(|conflict| (conflict.owner, conflict.field)).collect();
     Status::apply_conflict(&named).into()
 }

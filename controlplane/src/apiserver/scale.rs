@@ -5,13 +5,14 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
 use torch_remote_api::field::FieldError;
-use torch_remote_api::managed::Given;
+use torch_remote_api::managed::{Applied, Conflict, Given, Owners};
 use torch_remote_api::pool::{POOL_LABEL, label};
 use torch_remote_api::status::Status;
 
+use super::apply::conflicting;
 use super::failure::Failure;
 use super::objects::{Call, version_of};
-use super::patch::Patch;
+use super::patch::{APPLY_PATCH, Patch};
 use super::render::answer;
 use super::{admission, body};
 use crate::store::{Object, Preconditions};
@@ -32,6 +33,9 @@ pub async fn scale(call: &Call, stream: Body) -> Result<Response, Failure> {
     let bytes = body::read(stream).await?;
     let dry_run = call.parameters.dry_run()?;
     let patched = call.method == http::Method::PATCH;
+    if patched && body::media_type(&call.headers) == APPLY_PATCH {
+        return apply(call, &bytes, dry_run).await;
+    }
     let writer = call.parameters.writer(if patched { "PatchOptions" } else { "UpdateOptions" }, &call.headers)?;
     let mut write = call.begin().await?;
     let old = call.lock(&mut write).await?;
@@ -45,6 +49,29 @@ pub async fn scale(call: &Call, stream: Body) -> Result<Response, Failure> {
     let new = write.update(&call.key(), pool, &require).await.map_err(|error| call.refused(error))?;
     admission::judge(call.kind, &new.body, Some(&old.body))?;
     let new = call.own(&mut write, &old, &new, call.writer(&writer), Given::Nothing)?;
+    let new = call.finish(write, new, dry_run).await?;
+    Ok(answer(StatusCode::OK, &shown(&new), &[]))
+}
+
+/// A Scale as a configuration: who applies it owns the number, and shares or disputes it with those who write the pool itself.
+async fn apply(call: &Call, bytes: &[u8], dry_run: bool) -> Result<Response, Failure> {
+    let (writer, scale) = (call.applier()?, body::configuration(bytes)?.value);
+    let (wanted, require) = parse(call, &scale)?;
+    let mut configuration = json!({});
+    if !scale["spec"]["replicas"].is_null() {
+        configuration["spec"]["replicas"]["min"] = wanted.into();
+    }
+    let mut write = call.begin().await?;
+    let old = call.lock(&mut write).await?;
+    let force = call.parameters.flag("force");
+    let applied = call.writer(&writer).apply(Owners::of(&old.body), &old.body, &configuration, force);
+    let Applied { object, owners } = applied.map_err(|conflicts| {
+        let named = |conflict: Conflict| Conflict { field: ".spec.replicas".to_owned(), ..conflict };
+        conflicting(conflicts.into_iter().map(named).collect())
+    })?;
+    let new = write.update(&call.key(), object, &require).await.map_err(|error| call.refused(error))?;
+    admission::judge(call.kind, &new.body, Some(&old.body))?;
+    let new = write.attribute(&call.key(), owners.encode()).map_err(|error| call.refused(error))?;
     let new = call.finish(write, new, dry_run).await?;
     Ok(answer(StatusCode::OK, &shown(&new), &[]))
 }

@@ -366,3 +366,43 @@ async fn every_kind_can_be_applied_twice_for_one_write() {
         assert_eq!(apply(&api, &uri, "ann", "", &body).await, (StatusCode::OK, object));
     }
 }
+
+#[tokio::test]
+async fn a_scale_is_owned_and_applied_through_its_own_path() {
+    let api = Api::start().await;
+    let pool = "/apis/torchremote.dev/v1alpha1/namespaces/default/machinepools/p";
+    let template = json!({"spec": machine("x")["spec"]});
+    let body = json!({
+        "apiVersion": "torchremote.dev/v1alpha1", "kind": "MachinePool", "metadata": {"name": "p"},
+        "spec": {"template": template, "replicas": {"min": 1, "max": 5}},
+    });
+    let (code, object) = apply(&api, pool, "ann", "", &body).await;
+    assert_eq!(code, StatusCode::CREATED, "{object}");
+    let scale = |replicas: u32| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "p"}, "spec": {"replicas": replicas}});
+    let (_, status) = apply(&api, &format!("{pool}/scale"), "scaler", "", &scale(3)).await;
+    assert_eq!(status["message"], r#"Apply failed with 1 conflict: conflict with "ann": .spec.replicas"#);
+    let (code, scaled) = apply(&api, &format!("{pool}/scale"), "scaler", "&force=true", &scale(3)).await;
+    assert_eq!((code, &scaled["spec"]["replicas"]), (StatusCode::OK, &json!(3)), "{scaled}");
+    let (_, object) = api.get(pool).await;
+    assert_eq!(owners(&object), [("ann", "Apply", ""), ("scaler", "Apply", "scale")]);
+    let (_, again) = apply(&api, &format!("{pool}/scale"), "scaler", "", &scale(3)).await;
+    assert_eq!(again, scaled);
+    let (_, _) =
+        api.send("PATCH", &format!("{pool}/scale?fieldManager=kubectl"), json!({"spec": {"replicas": 2}})).await;
+    let (_, object) = api.get(pool).await;
+    assert_eq!(owners(&object), [("ann", "Apply", ""), ("kubectl", "Update", "scale")]);
+    let (_, status) = apply(&api, pool, "ann", "", &body).await;
+    let says = r#"Apply failed with 1 conflict: conflict with "kubectl" with subresource "scale" using torchremote.dev/v1alpha1: .spec.replicas.min"#;
+    assert_eq!(status["message"], says);
+}
+
+#[tokio::test]
+async fn a_secret_is_applied_in_either_notation_for_one_write() {
+    let api = Api::start().await;
+    let uri = "/api/v1/namespaces/default/secrets/s";
+    let body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"a": "1"}, "data": {"b": "Mg=="}});
+    let (code, object) = apply(&api, uri, "ann", "", &body).await;
+    assert_eq!((code, &object["data"]), (StatusCode::CREATED, &json!({"a": "MQ==", "b": "Mg=="})), "{object}");
+    assert_eq!(object["metadata"]["managedFields"][0]["fieldsV1"], json!({"f:data": {"f:a": {}, "f:b": {}}}));
+    assert_eq!(apply(&api, uri, "ann", "", &body).await, (StatusCode::OK, object));
+}

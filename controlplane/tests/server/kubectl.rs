@@ -39,7 +39,7 @@ pub struct Said {
 }
 
 impl Kubectl {
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.env_clear().env("HOME", &self.folder).env("KUBECONFIG", &self.config).current_dir(&self.folder);
         command.env("PATH", std::env::var_os("PATH").unwrap()).args(arguments).stdin(Stdio::null()).kill_on_drop(true);

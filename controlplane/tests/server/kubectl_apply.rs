@@ -97,3 +97,26 @@ async fn after_an_apply_nothing_differs_defaults_included() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_applyset_no_longer_has_is_pruned() {
+    with_each_kubectl(async |_, kubectl| {
+        let shelf = |name: &str| format!("---\n{}", MANIFEST.replace("name: box", &format!("name: {name}")));
+        let apply = async |names: &[&str]| {
+            let text: String = names.iter().map(|name| shelf(name)).collect();
+            let file = kubectl.file("fleet.yaml", &text);
+            let arguments = ["apply", "--server-side", "--prune", "--applyset=fleet", "-n", "default", "-f", &file];
+            let output = kubectl.command(&arguments).env("KUBECTL_APPLYSET", "true").output().await.unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        apply(&["a", "b"]).await;
+        let pruned = apply(&["b"]).await;
+        assert!(pruned.contains("remotemachine.torchremote.dev/a pruned"), "{pruned}");
+        let asked = kubectl.ok(&["get", "machine", "a", "-o", "jsonpath={.metadata.deletionTimestamp}"]).await;
+        assert_ne!(asked, "", "only its finalizer holds it");
+        let owner = kubectl.ok(&["get", "secret", "fleet", "-o", "jsonpath={.metadata.labels}"]).await;
+        assert!(owner.contains("applyset.kubernetes.io/id"), "{owner}");
+    })
+    .await;
+}
