@@ -16,6 +16,7 @@ use crate::{
     column::Column,
     event,
     field::FieldError,
+    object::GROUP,
     path, schema,
     validate::{self, Rule},
 };
@@ -128,6 +129,11 @@ impl Kind {
     /// `RemoteMachine.torchremote.dev`; the kind alone for core kinds.
     pub fn group_kind(&self) -> String {
         if self.group.is_empty() { self.kind.to_owned() } else { format!("{}.{}", self.kind, self.group) }
+    }
+
+    /// A kind of Kubernetes itself: clients have types for it, and patch it strategically.
+    pub fn built_in(&self) -> bool {
+        self.group != GROUP
     }
 
     /// Kind of its lists.
