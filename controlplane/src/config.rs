@@ -36,7 +36,7 @@ pub enum Command {
     Up(Box<UpArgs>),
     /// Run a control plane against a Postgres of yours. Run several for availability.
     Serve(Box<ServeArgs>),
-    /// After a signing key was lost to a stranger: remove all of them and make others. Every token signed so far is refused from then on.
+    /// After the signing key was lost to a stranger: remove it, and sign with the next one. Every token signed so far is refused from then on.
     ReplaceKeys(ReplaceKeysArgs),
     /// A command of the client.
     #[command(flatten)]

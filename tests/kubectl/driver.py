@@ -12,13 +12,8 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-import pytest
-
 SECONDS = 60.0
 GROUP = "torchremote.dev/v1alpha1"
-# Taken off with what they wait for.
-NO_CASCADE = pytest.mark.xfail(strict=True, reason="what an object owns does not go with it yet")
-LATE_LOOK = pytest.mark.xfail(strict=True, reason="replace of what is not there says Invalid instead of NotFound")
 # A provider of this name is never served: its machines fail at once and start no agent.
 SHELF = "shelf"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from driver import GROUP, NO_CASCADE, Kubectl, machine
+from driver import GROUP, Kubectl, machine
 from stack import eventually
 
 TITLE = "remotemachine.torchremote.dev"
@@ -26,6 +26,17 @@ def test_a_wait_ends_with_its_condition(kubectl: Kubectl) -> None:
         "wait", "machine/box", "--for=condition=Failed", "--timeout=20s", KUBE_FEATURE_WatchListClient="true"
     )
     assert (streamed.returncode, streamed.stderr) == (0, "")
+
+
+def test_a_real_machine_is_waited_for_until_it_is_ready(kubectl: Kubectl) -> None:
+    kubectl("apply", "-f", "-", given=machine("real", provider="local", cpu="1"))
+    met = f"{TITLE}/real condition met\n"
+    assert kubectl("wait", "machine/real", "--for=condition=Ready", "--timeout=55s") == met
+    row = kubectl("get", "machine", "real", "--no-headers").split()
+    assert row[:5] == ["real", "local", "CPU", "Ready", "True"]
+    assert "Launched" in kubectl("events", "--for", "remotemachine/real")
+    assert kubectl("get", "devices", "-o", "name").startswith("device.torchremote.dev/")
+    kubectl("delete", "machine", "real", "--timeout=55s")
 
 
 def test_a_wait_sees_an_object_go_and_come(kubectl: Kubectl) -> None:
@@ -100,21 +111,18 @@ def owner_and_owned(kubectl: Kubectl) -> None:
     kubectl("create", "-f", "-", given=owned)
 
 
-@NO_CASCADE
 def test_what_a_deleted_object_owned_goes_after_it(kubectl: Kubectl) -> None:
     owner_and_owned(kubectl)
     kubectl("delete", "machine", "owner", "--cascade=background")
     kubectl("wait", "machine/owned", "--for=delete", "--timeout=30s")
 
 
-@NO_CASCADE
 def test_what_a_deleted_object_owned_goes_before_it_when_asked(kubectl: Kubectl) -> None:
     owner_and_owned(kubectl)
     kubectl("delete", "machine", "owner", "--cascade=foreground", "--timeout=40s")
     assert kubectl("get", "machines", "-o", "name") == ""
 
 
-@NO_CASCADE
 def test_what_a_deleted_object_owned_stays_when_asked(kubectl: Kubectl) -> None:
     owner_and_owned(kubectl)
     kubectl("delete", "machine", "owner", "--cascade=orphan", "--timeout=40s")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from driver import LATE_LOOK, Kubectl, machine
+from driver import Kubectl, machine
 
 TITLE = "remotemachine.torchremote.dev"
 
@@ -197,7 +197,6 @@ def test_the_status_has_a_door_of_its_own(kubectl: Kubectl) -> None:
     )
 
 
-@LATE_LOOK
 def test_replace_puts_one_object_in_the_place_of_another(kubectl: Kubectl) -> None:
     assert "not found" in kubectl.refused("replace", "-f", "-", given=machine("box"))
     kubectl("create", "-f", "-", given=machine("box", {"a": "b"}, timeout="2h"))

@@ -179,12 +179,12 @@ impl Call {
         if named != self.name {
             return Err(admission::other_name(named, &self.name));
         }
+        let mut write = self.begin().await?;
+        let old = self.lock(&mut write).await?;
         if !self.kind.group.is_empty() && version_of(&body)?.is_none() {
             let wrong = FieldError::invalid("metadata.resourceVersion", json!(0), "must be specified for an update");
             return Err(Status::invalid(self.kind, &self.name, &[wrong]).into());
         }
-        let mut write = self.begin().await?;
-        let old = self.lock(&mut write).await?;
         let object = self.replace(&mut write, &old, body).await?;
         let object = self.own(&mut write, &old, &object, self.writer(&writer), given)?;
         let object = self.finish(write, object, dry_run).await?;

@@ -246,8 +246,8 @@ async fn complete(pool: &PgPool, sealer: &Sealer) -> Result<(), Error> {
     transaction.commit().await.map_err(store::Error::database("commit")).map_err(Error::Store)
 }
 
-/// After a key was lost to a stranger: removes every signing key and makes others. What the old ones signed is refused by each replica within [`REFRESH`];
-/// sessions that are open go on.
+/// After the key that signs was lost to a stranger: it and the previous ones go, and the next one signs. What they signed is refused by each replica within
+/// [`REFRESH`]. Agents know the next one: it was published to them before, and a key that they do not know could tell them of no other.
 ///
 /// # Errors
 /// The database failed.
@@ -255,7 +255,7 @@ pub async fn replace(pool: &PgPool, sealer: &Sealer) -> Result<(), Error> {
     let mut transaction =
         pool.begin().await.map_err(store::Error::database("begin a transaction")).map_err(Error::Store)?;
     signing_key::lock(&mut transaction).await.map_err(Error::Store)?;
-    signing_key::clear(&mut transaction).await.map_err(Error::Store)?;
+    signing_key::discard(&mut transaction).await.map_err(Error::Store)?;
     fill(&mut transaction, sealer).await?;
     transaction.commit().await.map_err(store::Error::database("commit")).map_err(Error::Store)
 }

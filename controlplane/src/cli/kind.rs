@@ -1,5 +1,7 @@
 //! Which kinds the control plane serves, by any of their names, and where their objects lie.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 use torch_remote_api::suggest;
 
@@ -72,7 +74,8 @@ impl Kinds {
     /// As [`Connection::call`].
     pub async fn discover(connection: &Connection) -> Result<Self, Error> {
         let mut kinds = Vec::new();
-        for path in ["/apis", "/api"] {
+        // Core kinds first: of two with one name, such as events, theirs is meant, as with kubectl.
+        for path in ["/api", "/apis"] {
             let answer = connection.call(Call::get(path).accept(AGGREGATED)).await?;
             answer["items"].as_array().into_iter().flatten().for_each(|group| read_group(group, &mut kinds));
         }
@@ -111,7 +114,9 @@ impl Kinds {
     }
 
     fn unknown(&self, name: &str, place: Option<&str>) -> Error {
-        let known: Vec<String> = self.0.iter().filter(|kind| kind.readable).map(|kind| kind.kind.clone()).collect();
+        let mut known: Vec<String> = self.0.iter().filter(|kind| kind.readable).map(|kind| kind.kind.clone()).collect();
+        let mut seen = HashSet::new();
+        known.retain(|kind| seen.insert(kind.clone()));
         let names = self.0.iter().flat_map(|kind| {
             let own =
                 if place.is_some() { vec![kind.kind.as_str()] } else { vec![kind.plural.as_str(), &kind.singular] };

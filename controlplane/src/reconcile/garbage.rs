@@ -22,6 +22,8 @@ use crate::store::{Error, Key, Object, Objects, Preconditions, Propagation, Reso
 const SCAN: Duration = Duration::from_secs(30);
 /// Until the next look after one that failed.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Changes within so long of the first are looked at together.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// Collects until told to stop.
 pub async fn collect(objects: Objects, recorder: Recorder, stop: CancellationToken) {
@@ -41,6 +43,7 @@ pub async fn collect(objects: Objects, recorder: Recorder, stop: CancellationTok
             },
         }
         // Many changes, one look.
+        tokio::time::sleep(GATHER).await;
         loop {
             match changes.try_recv() {
                 Ok(key) => drop(changed.insert(key)),

@@ -1,6 +1,6 @@
 //! Providers: whether this control plane can use them, and how many machines they have.
 
-use torch_remote_api::condition::{self, Fact, Truth};
+use torch_remote_api::condition::{self, Fact, RECONCILING, STALLED, Truth};
 use torch_remote_api::object::PROVIDER_FINALIZER;
 use torch_remote_api::provider::{Provider, READY, Sweep, VERIFIED};
 
@@ -41,10 +41,17 @@ pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error
     );
     condition::set(
         &mut status.conditions,
-        Fact::new(READY, truth, if truth == Truth::True { "Ready" } else { reason }, message),
+        Fact::new(READY, truth, if truth == Truth::True { "Ready" } else { reason }, message.clone()),
         object.generation(),
         now.into(),
     );
+    let (stalled, why) = match truth {
+        Truth::True => (Truth::False, "NotStalled"),
+        _ => (Truth::True, reason),
+    };
+    for fact in [Fact::new(RECONCILING, Truth::False, "AsAsked", ""), Fact::new(STALLED, stalled, why, message)] {
+        condition::set(&mut status.conditions, fact, object.generation(), now.into());
+    }
     status.observed_generation = Some(object.generation());
     status.machines = u32::try_from(live.len()).ok();
     if truth == Truth::True && status.verified.is_none() {

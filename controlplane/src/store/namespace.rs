@@ -16,6 +16,8 @@ use super::{Error, Key, Object, Objects, Preconditions, Query, Resource};
 const SCAN: Duration = Duration::from_secs(30);
 /// Until the next look after one that failed.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Changes within so long of the first are looked at together.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// Label of a namespace that holds its name, so that selectors can choose by it.
 pub const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -72,6 +74,7 @@ pub async fn collect(objects: Objects, stop: CancellationToken) {
             },
         }
         // Many changes, one look.
+        tokio::time::sleep(GATHER).await;
         loop {
             match changes.try_recv() {
                 Ok(key) => changed.extend(concerned(key)),

@@ -73,13 +73,18 @@ pub async fn insert(connection: &mut PgConnection, key: &SigningKey) -> Result<(
     inserted.execute(connection).await.map_err(Error::database("store a signing key")).map(drop)
 }
 
-/// Removes every key.
+/// Next becomes current; all others go.
 ///
 /// # Errors
 /// The database failed.
-pub async fn clear(connection: &mut PgConnection) -> Result<(), Error> {
-    let gone = sqlx::query!("delete from signing_key");
-    gone.execute(connection).await.map_err(Error::database("remove the signing keys")).map(drop)
+pub async fn discard(connection: &mut PgConnection) -> Result<(), Error> {
+    let steps = [
+        sqlx::query!("delete from signing_key where stage <> 'next'").execute(&mut *connection).await,
+        sqlx::query!("update signing_key set stage = 'current', current_since = clock_now() where stage = 'next'")
+            .execute(&mut *connection)
+            .await,
+    ];
+    steps.into_iter().try_for_each(|step| step.map(drop).map_err(Error::database("replace the signing keys")))
 }
 
 /// Current becomes previous, next becomes current; previous ones that began to sign more than `keep_seconds` ago go.

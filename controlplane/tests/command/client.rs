@@ -69,6 +69,8 @@ fn wrong_input_is_explained_and_writes_nothing() {
         transcript(&mut text, &arguments, &said, &hide);
     }
     for arguments in [
+        vec!["apply", "-f", "http://example.org/machine.yaml"],
+        vec!["diff", "-f", "DIR/missing.yaml"],
         vec!["get"],
         vec!["get", "machinez"],
         vec!["get", "machine", "nobody"],
@@ -207,6 +209,29 @@ fn documents_are_written_after_what_they_need_and_told_of_in_their_order() {
     let said = up.with_input(&["apply", "-f", "-", "-n", "team"], &bad.replace("l1", "x1"));
     assert!(said.code == 1 && said.out.is_empty() && said.err.contains("document 21"), "{}{}", said.out, said.err);
     assert_eq!(up.torch_remote(&["get", "lease", "x10", "-n", "team"]).code, 1, "nothing was written");
+}
+
+#[test]
+fn a_field_of_another_manager_is_theirs_until_it_is_taken() {
+    let dir = folder();
+    let up = Up::start(dir.path());
+    let provider = |currency: &str| {
+        format!(
+            "apiVersion: torchremote.dev/v1alpha1\nkind: Provider\nmetadata: {{name: other}}\nspec: {{type: Static, currency: {currency}}}\n"
+        )
+    };
+    let mut text = String::new();
+    let mut step = |arguments: &[&str], currency: &str| {
+        transcript(&mut text, arguments, &up.with_input(arguments, &provider(currency)), &[]);
+    };
+    let apply = ["apply", "--server-side", "-f", "-"];
+    step(&["apply", "--server-side", "--field-manager=alice", "-f", "-"], "EUR");
+    step(&apply, "EUR");
+    step(&apply, "USD");
+    step(&["apply", "--server-side", "--force-conflicts", "-f", "-"], "USD");
+    step(&["apply", "--server-side", "--dry-run", "-f", "-"], "USD");
+    step(&["diff", "--server-side", "-f", "-"], "USD");
+    golden::check("owners.txt", &text);
 }
 
 #[test]

@@ -151,6 +151,34 @@ async fn what_cannot_be_asked_for_is_refused_in_kubernetes_words() {
 }
 
 #[tokio::test]
+async fn a_secret_that_kubectl_applies_again_is_written_once() {
+    let api = Api::start().await;
+    let config = api.serve().await;
+    let manifest = api.folder.path().join("secret.yaml");
+    let text =
+        "{apiVersion: v1, kind: Secret, metadata: {name: db}, stringData: {password: hunter2}, data: {user: YW5h}}";
+    std::fs::write(&manifest, text).unwrap();
+    let kubectl = async |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new("kubectl");
+        command.env("KUBECONFIG", &config).env("HOME", api.folder.path()).args(arguments);
+        let output = command.output().await.unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for how in [&["apply"][..], &["apply", "--server-side"]] {
+        let apply = [how, &["-f", manifest.to_str().unwrap()]].concat();
+        kubectl(&apply).await;
+        let (_, first) = api.get(&format!("{SECRETS}/db")).await;
+        assert_eq!(first["data"], json!({"password": "aHVudGVyMg==", "user": "YW5h"}), "{how:?}");
+        assert!(first["stringData"].is_null());
+        kubectl(&apply).await;
+        let (_, second) = api.get(&format!("{SECRETS}/db")).await;
+        assert_eq!(first["metadata"]["resourceVersion"], second["metadata"]["resourceVersion"], "{how:?}");
+        assert_eq!(api.send("DELETE", &format!("{SECRETS}/db"), json!({})).await.0, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
 async fn kubectl_makes_accounts_secrets_and_tokens() {
     let api = Api::start().await;
     let config = api.serve().await;

@@ -46,6 +46,21 @@ async fn a_pool_is_scaled_through_its_subresource() {
 }
 
 #[tokio::test]
+async fn whoever_scales_a_pool_owns_how_many_there_are() {
+    let api = Api::start().await;
+    let apply = [("content-type", "application/apply-patch+yaml")];
+    let uri = format!("{POOLS}/train?fieldManager=git");
+    let (code, _, body) = api.ask("PATCH", &uri, &apply, pool("train", 1, 4).to_string()).await;
+    assert_eq!(code, StatusCode::CREATED, "{body}");
+    api.send("PATCH", &format!("{POOLS}/train/scale?fieldManager=scaler"), json!({"spec": {"replicas": 3}})).await;
+    let (code, _, status) = api.ask("PATCH", &uri, &apply, pool("train", 1, 4).to_string()).await;
+    assert_eq!((code, &status["reason"]), (StatusCode::CONFLICT, &json!("Conflict")));
+    let says = r#"conflict with "scaler" with subresource "scale""#;
+    assert!(status["message"].as_str().unwrap().contains(says), "{status}");
+    assert_eq!(status["details"]["causes"][0]["field"], ".spec.replicas.min");
+}
+
+#[tokio::test]
 async fn tools_find_the_kinds_in_their_definitions_and_can_watch_them() {
     let api = Api::start().await;
     let (code, list) = api.get(DEFINITIONS).await;

@@ -226,3 +226,29 @@ async fn events_are_listed_with_types_of_their_own() {
     let found = events.list(&ListParams::default().fields("involvedObject.name=box,reason=Seen")).await.unwrap();
     assert_eq!(found.items[0].involved_object.kind.as_deref(), Some("RemoteMachine"));
 }
+
+#[tokio::test]
+async fn fields_are_applied_at_the_server_and_owned() {
+    let api = Api::start().await;
+    let machines = machines(&client(&api).await);
+    let wanted = |timeout: &str| {
+        let mut wanted = machine("box");
+        wanted["spec"]["timeout"] = json!(timeout);
+        Patch::Apply(wanted)
+    };
+    let made = machines.patch("box", &PatchParams::apply("alice"), &wanted("2h")).await.unwrap();
+    assert_eq!(made.metadata.generation, Some(1));
+    let again = machines.patch("box", &PatchParams::apply("alice"), &wanted("2h")).await.unwrap();
+    assert_eq!(again.resource_version(), made.resource_version(), "what is so already is not written");
+    let refused = machines.patch("box", &PatchParams::apply("bob"), &wanted("3h")).await.unwrap_err();
+    let text = "Apply failed with 1 conflict: conflict with \"alice\": .spec.timeout";
+    assert!(matches!(&refused, kube::Error::Api(status) if status.code == 409 && status.message == text), "{refused}");
+    let forced = machines.patch("box", &PatchParams::apply("bob").force(), &wanted("3h")).await.unwrap();
+    assert_eq!(forced.data["spec"]["timeout"], "3h");
+    let owners = forced
+        .managed_fields()
+        .iter()
+        .filter(|entry| entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:spec/f:timeout").is_some()));
+    let owners: Vec<_> = owners.map(|entry| entry.manager.clone().unwrap_or_default()).collect();
+    assert_eq!(owners, ["bob"]);
+}

@@ -309,3 +309,61 @@ async fn every_example_can_be_applied_as_it_is() {
     })
     .await;
 }
+
+const POOL: &str = "apiVersion: torchremote.dev/v1alpha1
+kind: MachinePool
+metadata:
+  name: train
+spec:
+  replicas: {min: 1, max: 4}
+  template:
+    spec:
+      provider: local
+      gpu: {type: CPU}
+---
+apiVersion: torchremote.dev/v1alpha1
+kind: GPUQuota
+metadata:
+  name: team
+spec:
+  gpus: [{type: H100, nominal: 8}]
+";
+
+#[tokio::test]
+async fn pools_are_scaled_and_found_by_category_and_definition_and_warnings_are_shown() {
+    with_each_kubectl(async |_, kubectl| {
+        let file = kubectl.file("pool.yaml", POOL);
+        let said = kubectl.run(&["apply", "-f", &file]).await;
+        kubectl.check(&["apply", "-f", &file], &said);
+        for words in [
+            "Warning: Provider local does not exist yet: nothing is made until it does",
+            "Warning: quotas are not enforced yet",
+        ] {
+            assert!(said.err.contains(words), "{}", said.err);
+        }
+        assert_eq!(kubectl.ok(&["diff", "-f", &file]).await, "");
+        let scaled = kubectl.ok(&["scale", "gpupool/train", "--replicas=3"]).await;
+        assert_eq!(scaled, "machinepool.torchremote.dev/train scaled\n");
+        assert_eq!(kubectl.ok(&["get", "gpupool", "train", "-o", "jsonpath={.spec.replicas.min}"]).await, "3");
+        let refused = kubectl.refused(&["scale", "gpupool/train", "--replicas=9"]).await;
+        assert!(refused.contains("must not be larger than spec.replicas.max (4)"), "{refused}");
+        let refused = kubectl.refused(&["scale", "gpupool/train", "--replicas=2", "--current-replicas=1"]).await;
+        assert!(refused.contains("Expected replicas to be 1, was 3"), "{refused}");
+        for (what, name) in [("gpu", "gpuquota.torchremote.dev/team"), ("all", "machinepool.torchremote.dev/train")] {
+            let found = kubectl.ok(&["get", what, "-o", "name"]).await;
+            assert!(found.contains(name), "{what}: {found}");
+        }
+        let wide = kubectl.ok(&["get", "machinepools", "-o", "wide"]).await;
+        assert!(wide.starts_with("NAME") && wide.contains("PROVIDER") && wide.contains("train"), "{wide}");
+        let definitions = kubectl.ok(&["get", "crds", "-o", "name"]).await;
+        let name = "customresourcedefinition.apiextensions.k8s.io/machinepools.torchremote.dev";
+        assert!(definitions.lines().any(|line| line == name), "{definitions}");
+        kubectl.ok(&["get", "events.events.k8s.io"]).await;
+        let explained = kubectl.ok(&["explain", "gpupool.spec.replicas.min"]).await;
+        assert!(explained.contains("At least so many"), "{explained}");
+        kubectl.ok(&["delete", "gpupool", "train", "--cascade=foreground", "--timeout=30s"]).await;
+        let gone = kubectl.refused(&["get", "gpupool", "train"]).await;
+        assert!(gone.contains(r#"machinepools.torchremote.dev "train" not found"#), "{gone}");
+    })
+    .await;
+}

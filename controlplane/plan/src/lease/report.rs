@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use torch_remote_api::condition::{self, Fact, Truth};
-use torch_remote_api::lease::{BOUND, DeviceLeaseStatus, ENDED, EndReason, LeasedDevice, RELEASED, RESERVED, reason};
+use torch_remote_api::condition::{self, Fact, RECONCILING, STALLED, Truth};
+use torch_remote_api::lease::{
+    BOUND, DeviceLeaseStatus, ENDED, EndReason, LeasePhase, LeasedDevice, RELEASED, RESERVED, reason,
+};
 
 use super::{Binding, Desired, Observation, Phase, State};
 use crate::Time;
@@ -37,8 +39,29 @@ pub(super) fn status(desired: &Desired, observed: &Observation, now: Time) -> De
     let duration = observed.bindings.iter().filter_map(|binding| binding.duration).min();
     status.expires_at = opened.zip(duration).map(|(at, duration)| (at + duration).into());
     status.idle_since = idle_since(observed, now).map(Into::into);
+    for fact in standing(&status) {
+        condition::set(&mut status.conditions, fact, desired.generation, now.into());
+    }
     status.phase = Some(status.derive_phase());
     status
+}
+
+/// The lease as tools read it that know no more than Kubernetes' status conventions.
+fn standing(status: &DeviceLeaseStatus) -> [Fact; 2] {
+    let of = |kind| {
+        let fact = condition::find(&status.conditions, kind);
+        fact.map(|fact| (fact.reason.clone(), fact.message.clone())).unwrap_or_default()
+    };
+    let (moves, stuck) = match status.derive_phase() {
+        LeasePhase::Bound | LeasePhase::Ended => (false, false),
+        LeasePhase::Lost | LeasePhase::Failed => (false, true),
+        _ => (true, false),
+    };
+    let fact = |kind, holds, (reason, message): (String, String)| match holds {
+        true => Fact::new(kind, Truth::True, reason, message),
+        false => Fact::new(kind, Truth::False, format!("Not{kind}"), ""),
+    };
+    [fact(RECONCILING, moves, of(BOUND)), fact(STALLED, stuck, of(ENDED))]
 }
 
 /// Since when no operator has been queued or running on any of its executors, once that is a minute. Reports come at intervals, so a difference of a few

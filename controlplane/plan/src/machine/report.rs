@@ -1,7 +1,7 @@
 //! What the status of a machine says.
 
 use chrono::SecondsFormat;
-use torch_remote_api::condition::{self, Fact, Truth};
+use torch_remote_api::condition::{self, Fact, RECONCILING, STALLED, Truth};
 use torch_remote_api::machine::{EXPIRED, FAILED, LAUNCHED, READY, REGISTERED, RemoteMachineStatus, SUSPENDED};
 use torch_remote_api::money::Money;
 
@@ -33,7 +33,9 @@ pub(super) fn status(desired: &Desired, observed: &Observation, now: Time) -> Re
     let suspended = over(SUSPENDED, off && launched.reason == "Suspended");
     let expired = over(EXPIRED, off && (launched.reason == "Idle" || launched.reason == "Expired"));
     let failed = over(FAILED, off && (launched.reason == "RetriesExhausted" || refused));
-    for fact in [accepted, launched, registered, ready, suspended, expired, failed] {
+    let reconciling = reconciling(&ready, [&suspended, &expired, &failed]);
+    let stalled = Fact { condition_type: STALLED, ..failed.clone() };
+    for fact in [accepted, launched, registered, ready, suspended, expired, failed, reconciling, stalled] {
         condition::set(&mut status.conditions, fact, desired.generation, now.into());
     }
     status.observed_generation = Some(desired.generation);
@@ -164,6 +166,17 @@ fn registered(observed: &Observation, launched: &Fact) -> Fact {
             "AgentUnknown",
             "this control plane has not listened to the agent yet",
         ),
+    }
+}
+
+/// Not ready yet, and nothing says that it will not be by itself.
+fn reconciling(ready: &Fact, ends: [&Fact; 3]) -> Fact {
+    match ends.iter().find(|end| end.status == Truth::True) {
+        Some(end) => Fact::new(RECONCILING, Truth::False, end.reason.clone(), ""),
+        None if ready.status == Truth::False => {
+            Fact::new(RECONCILING, Truth::True, ready.reason.clone(), ready.message.clone())
+        }
+        None => Fact::new(RECONCILING, Truth::False, ready.reason.clone(), ""),
     }
 }
 

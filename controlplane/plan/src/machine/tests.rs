@@ -231,6 +231,28 @@ fn a_new_machine_becomes_ready_with_one_create() {
 }
 
 #[test]
+fn tools_that_know_only_the_status_conventions_read_a_machine_right() {
+    let (mut world, mut desired) = (World::new(), self::desired());
+    world.warm = false;
+    world.settle(&desired);
+    let standing = |world: &World| (world.truth("Reconciling").0, world.truth("Stalled").0);
+    assert_eq!((standing(&world), world.truth("Reconciling").1), ((Truth::True, Truth::False), "Warming".to_owned()));
+    world.warm = true;
+    world.settle(&desired);
+    assert_eq!(standing(&world), (Truth::False, Truth::False));
+    desired.suspend = true;
+    world.settle(&desired);
+    assert_eq!(standing(&world), (Truth::False, Truth::False), "off is as asked");
+    let refusal = Refusal { reason: "NoSuchProvider", message: "there is none".to_owned() };
+    let (mut world, refused) = (World::new(), Desired { accepted: Err(refusal), ..self::desired() });
+    world.settle(&refused);
+    assert_eq!(
+        (standing(&world), world.truth("Stalled").1),
+        ((Truth::False, Truth::True), "NoSuchProvider".to_owned())
+    );
+}
+
+#[test]
 fn the_intent_is_recorded_before_the_provider_is_asked() {
     let mut world = World::new();
     world.finalizer = true;
