@@ -1,7 +1,9 @@
 //! The registry: every kind there is, with its names, columns and the one schema behind everything.
 
+mod audit;
 mod core;
 mod product;
+mod rbac;
 mod view;
 
 use std::borrow::Cow;
@@ -14,6 +16,7 @@ use crate::{
     column::Column,
     event,
     field::FieldError,
+    object::GROUP,
     path, schema,
     validate::{self, Rule},
 };
@@ -82,6 +85,8 @@ pub fn kinds() -> &'static [Kind] {
     static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
         let mut kinds = core::kinds();
         kinds.extend(product::kinds());
+        kinds.extend(rbac::kinds());
+        kinds.push(audit::kind());
         kinds.extend(view::kinds());
         kinds
     });
@@ -126,6 +131,11 @@ impl Kind {
         if self.group.is_empty() { self.kind.to_owned() } else { format!("{}.{}", self.kind, self.group) }
     }
 
+    /// A kind of Kubernetes itself: clients have types for it, and patch it strategically.
+    pub fn built_in(&self) -> bool {
+        self.group != GROUP
+    }
+
     /// Kind of its lists.
     pub fn list_kind(&self) -> String {
         format!("{}List", self.kind)
@@ -158,6 +168,9 @@ impl Kind {
     /// Fills in defaults and drops null; see [`schema::default`].
     pub fn default(&self, object: &mut Value) {
         schema::default(&self.schema, object);
+        if self.group == crate::rbac::GROUP {
+            crate::rbac::complete(object);
+        }
     }
 
     /// Removes unknown fields; returns their paths.

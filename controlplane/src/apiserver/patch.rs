@@ -35,7 +35,7 @@ impl Patch {
     /// It is of a type that is not taken for this kind, or malformed.
     pub fn read(kind: &Kind, headers: &HeaderMap, bytes: &[u8]) -> Result<(Self, Vec<String>), Failure> {
         let media_type = body::media_type(headers);
-        let core = kind.group.is_empty();
+        let core = kind.built_in();
         let Document { value, duplicates } = match media_type {
             JSON_PATCH | MERGE_PATCH => body::json(bytes)?,
             STRATEGIC_PATCH if core => body::json(bytes)?,
@@ -132,6 +132,7 @@ mod tests {
         assert_eq!(read(machine, JSON_PATCH, operations).unwrap().apply(&object).unwrap()["a"]["b"], 5);
         let strategic = read(("", "Namespace"), STRATEGIC_PATCH, r#"{"a":{"b":7,"$setElementOrder/x":[]}}"#).unwrap();
         assert_eq!(strategic.apply(&object).unwrap(), json!({"a": {"b": 7, "c": 2}}));
+        read(("events.k8s.io", "Event"), STRATEGIC_PATCH, "{}").unwrap();
     }
 
     #[test]

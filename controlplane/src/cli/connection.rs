@@ -1,5 +1,6 @@
 //! One control plane, as the kubeconfig names it: requests, watches, and the token that is read again when it is refused.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -80,6 +81,7 @@ pub struct Connection {
     merged: Kubeconfig,
     options: KubeConfigOptions,
     client: Mutex<Client>,
+    warned: Mutex<HashSet<String>>,
     /// Namespace of commands that name none.
     pub namespace: String,
     /// True when `--namespace` was given.
@@ -109,7 +111,16 @@ impl Connection {
         let client = client(&config, &files).await?;
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let namespace_given = args.namespace.is_some();
-        Ok(Self { files, config, merged, options, client: Mutex::new(client), namespace, namespace_given })
+        Ok(Self {
+            files,
+            config,
+            merged,
+            options,
+            client: Mutex::new(client),
+            warned: Mutex::default(),
+            namespace,
+            namespace_given,
+        })
     }
 
     /// Sends a request and reads the whole answer.
@@ -125,17 +136,20 @@ impl Connection {
             }
             other => other.map_err(|error| self.explain(error))?,
         };
-        for warning in response.headers().get_all(http::header::WARNING) {
-            // `299 - "text"`
-            let text = warning.to_str().unwrap_or_default();
-            eprintln!(
-                "Warning: {}",
-                text.splitn(3, ' ').nth(2).unwrap_or(text).trim_matches('"').replace("\\\"", "\"")
-            );
-        }
+        response.headers().get_all(http::header::WARNING).iter().for_each(|warning| self.warn(warning));
         let bytes = response.into_body().collect_bytes().await.map_err(|source| self.explain(source))?;
         let parsed = serde_json::from_slice(&bytes).map_err(kube::Error::SerdeError);
         parsed.map_err(|source| self.explain(source))
+    }
+
+    /// Prints a warning of the server the first time: a dry run and the write after it say the same.
+    fn warn(&self, warning: &http::HeaderValue) {
+        // `299 - "text"`
+        let text = warning.to_str().unwrap_or_default();
+        let text = text.splitn(3, ' ').nth(2).unwrap_or(text).trim_matches('"').replace("\\\"", "\"");
+        if self.warned.lock().expect("no panic while held").insert(text.clone()) {
+            eprintln!("Warning: {text}");
+        }
     }
 
     /// Sends a request whose answer is one JSON object per line, until the server ends it.

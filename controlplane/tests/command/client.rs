@@ -235,6 +235,15 @@ fn a_field_of_another_manager_is_theirs_until_it_is_taken() {
 }
 
 #[test]
+fn a_warning_of_the_server_is_told_once() {
+    let dir = folder();
+    let up = Up::start(dir.path());
+    let said = up.with_input(&["apply", "-f", "-"], &machine("m").replace("local", "nowhere"));
+    assert_eq!((said.code, said.out.as_str()), (0, "remotemachine.torchremote.dev/m created\n"), "{}", said.err);
+    assert_eq!(said.err, "Warning: Provider nowhere does not exist yet: nothing is made until it does\n");
+}
+
+#[test]
 fn a_watch_gives_whole_objects_too() {
     use std::io::{BufRead, BufReader};
     let dir = folder();
