@@ -24,7 +24,11 @@ const ARRIVAL: Duration = Duration::from_secs(30);
 /// # Errors
 /// It is too large, too slow, or broke off.
 pub async fn read(body: Body) -> Result<Bytes, Failure> {
-    let read = tokio::time::timeout(ARRIVAL, Limited::new(body, LARGEST).collect()).await;
+    read_within(body, ARRIVAL).await
+}
+
+async fn read_within(body: Body, limit: Duration) -> Result<Bytes, Failure> {
+    let read = tokio::time::timeout(limit, Limited::new(body, LARGEST).collect()).await;
     match read {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Status::too_large(LARGEST).into()),
@@ -79,4 +83,19 @@ pub fn configuration(bytes: &[u8]) -> Result<Document, Failure> {
 /// It is not YAML.
 pub fn yaml(bytes: &[u8]) -> Result<Document, Failure> {
     Document::yaml(bytes).map_err(|error| Failure::bad_request(format!("the body is not valid YAML: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_does_not_arrive_is_given_up_with_a_status() {
+        let body = Body::from_stream(futures::stream::pending::<Result<Bytes, Infallible>>());
+        let refused = read_within(body, Duration::ZERO).await.unwrap_err();
+        assert_eq!(refused.status().http_code(), 504);
+        assert_eq!(refused.status().message, "Timeout: the request's body did not arrive within 30 s");
+    }
 }
