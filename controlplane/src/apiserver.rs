@@ -7,11 +7,17 @@
 pub mod admission;
 pub mod advice;
 pub mod apply;
+pub mod asks;
+pub mod audit;
 pub mod body;
 pub mod discovery;
 pub mod failure;
+mod grant;
+mod guard;
 pub mod health;
+pub mod impersonate;
 pub mod lease;
+pub mod limit;
 pub mod negotiate;
 pub mod objects;
 pub mod parameters;
@@ -37,30 +43,34 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use http::HeaderMap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use torch_remote_api::Kind;
-use torch_remote_api::status::{Reason, Status};
+use torch_remote_api::status::Status;
 use torch_remote_api::token::ACCOUNT_SECONDS;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
-use crate::auth::{Authenticator, Caller, Issuers, Keys};
+use crate::auth::{Authenticator, Caller, Issuers, Keys, Policies};
 use crate::provider::Providers;
 use crate::store::Objects;
 use crate::store::watch_cache::WatchCache;
 use crate::telemetry;
 
 use advice::Advisor;
+use audit::Trail;
 use discovery::Documents;
 use failure::Failure;
+use guard::{Gate, guard};
+use limit::Limits;
 use routes::Access;
 pub use virtual_kind::VirtualKind;
 
 /// Requests at once; more are told to come back.
 const REQUESTS: usize = 512;
+/// Renewals and calls for tokens at once: beside the others, so that no leases end because people are busy.
+const RENEWALS: usize = 256;
 /// Watches at once; more are told to come back.
 const WATCHERS: usize = 10_000;
 /// Longest time until a request is answered; of a watch, until its first byte.
@@ -76,6 +86,10 @@ pub struct Parts {
     pub keys: Keys,
     /// Kinds without storage, by plural.
     pub virtual_kinds: HashMap<&'static str, Arc<dyn VirtualKind>>,
+    /// What a caller may ask for.
+    pub limits: limit::Settings,
+    /// Takes the audit.
+    pub trail: Trail,
     /// What `/metrics` shows.
     pub metrics: Option<PrometheusHandle>,
     /// Ends watches, so that clients go to another replica.
@@ -105,7 +119,10 @@ struct Shared {
     parts: Parts,
     authentication: Authentication,
     documents: Documents,
+    policies: Policies,
+    limits: Arc<Limits>,
     requests: Arc<Semaphore>,
+    renewals: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     began: i64,
     providers: Providers,
@@ -125,14 +142,17 @@ impl Server {
 
     /// A server of these parts.
     pub fn with_authentication(parts: Parts, authentication: Authentication) -> Self {
-        let (requests, watchers) = (Arc::new(Semaphore::new(REQUESTS)), Arc::new(Semaphore::new(WATCHERS)));
+        let places = |count| Arc::new(Semaphore::new(count));
         let began = parts.cache.version();
         Self(Arc::new(Shared {
-            parts,
             authentication,
             documents: Documents::new(),
-            requests,
-            watchers,
+            policies: Policies::new(parts.cache.clone()),
+            limits: Arc::new(Limits::new(parts.limits)),
+            requests: places(REQUESTS),
+            renewals: places(RENEWALS),
+            watchers: places(WATCHERS),
+            parts,
             began,
             providers: Providers::default(),
         }))
@@ -153,16 +173,20 @@ impl Server {
 
     /// All routes, with what stands before them.
     pub fn router(self) -> Router {
-        let (mut public, mut authenticated) = (Router::new(), Router::new());
+        let (mut public, mut guarded, mut asks) = (Router::new(), Router::new(), HashMap::new());
         for route in routes::routes(&self) {
             match route.access {
                 Access::Public => public = public.route(&route.path, route.handler),
-                Access::Authenticated => authenticated = authenticated.route(&route.path, route.handler),
+                Access::Guarded(about) => {
+                    guarded = guarded.route(&route.path, route.handler);
+                    asks.insert(route.path, about);
+                }
             }
         }
-        let authenticated = authenticated.fallback(no_such_path).layer(from_fn_with_state(self.clone(), authenticate));
-        let guarded = public.merge(authenticated).layer(CatchPanicLayer::custom(panicked));
-        guarded.layer(from_fn_with_state(self.clone(), bound)).layer(from_fn(observe)).with_state(self)
+        let gate = Gate { server: self.clone(), asks: Arc::new(asks) };
+        let guarded = guarded.fallback(no_such_path).layer(from_fn_with_state(gate, guard));
+        let all = public.merge(guarded).layer(CatchPanicLayer::custom(panicked));
+        all.layer(from_fn_with_state(self.clone(), bound)).layer(from_fn(observe)).with_state(self)
     }
 
     /// The store.
@@ -178,6 +202,19 @@ impl Server {
     /// The signing keys.
     pub fn keys(&self) -> &Keys {
         &self.0.parts.keys
+    }
+
+    /// Who may do what.
+    pub fn policies(&self) -> &Policies {
+        &self.0.policies
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    fn trail(&self) -> &Trail {
+        &self.0.parts.trail
     }
 
     /// The version of the store when this server began.
@@ -212,10 +249,12 @@ impl Server {
     }
 
     /// Lets one more watch in.
-    fn admit_watcher(&self) -> Result<Watcher, Failure> {
+    fn admit_watcher(&self, caller: &Caller) -> Result<Watcher, Failure> {
+        let own =
+            self.0.limits.watch(&caller.name, caller.administrator()).ok_or_else(|| Status::too_many_requests(5))?;
         let permit = self.0.watchers.clone().try_acquire_owned().map_err(|_| Status::too_many_requests(5))?;
         metrics::gauge!("torchremote_watchers").increment(1.0);
-        Ok(Watcher { stop: self.0.parts.stop.clone(), _permit: permit })
+        Ok(Watcher { stop: self.0.parts.stop.clone(), _permit: permit, _own: own })
     }
 }
 
@@ -223,6 +262,7 @@ impl Server {
 struct Watcher {
     stop: CancellationToken,
     _permit: OwnedSemaphorePermit,
+    _own: limit::Place,
 }
 
 impl Watcher {
@@ -237,43 +277,12 @@ impl Drop for Watcher {
     }
 }
 
-/// Before every route that is not public: who calls?
-async fn authenticate(State(server): State<Server>, mut request: Request, next: Next) -> Result<Response, Failure> {
-    match server.authenticator().caller(request.headers()).await {
-        Ok(caller) => {
-            refuse_impersonation(&caller, request.headers())?;
-            tracing::Span::current().record("user", &caller.name);
-            request.extensions_mut().insert(caller);
-            Ok(next.run(request).await)
-        }
-        Err(refused) => {
-            metrics::counter!("torchremote_auth_failures_total").increment(1);
-            tracing::info!(%refused, path = request.uri().path(), "call refused");
-            Err(Failure::unauthorized(&refused))
-        }
-    }
-}
-
-/// Nobody may act as another yet. To leave the headers unread would do as the caller what was to be tried as someone else.
-fn refuse_impersonation(caller: &Caller, headers: &HeaderMap) -> Result<(), Failure> {
-    let Some(header) = headers.keys().find(|name| name.as_str().starts_with("impersonate-")) else { return Ok(()) };
-    let whom = headers.get(header).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let resource = match header.as_str() {
-        "impersonate-group" => "groups",
-        "impersonate-uid" => "uids",
-        "impersonate-user" => "users",
-        _ => "userextras",
-    };
-    let message = format!(
-        "{resource} {whom:?} is forbidden: User {:?} cannot impersonate resource {resource:?} in API group \"\" at the cluster scope",
-        caller.name
-    );
-    Err(Status::failure(Reason::Forbidden, message).into())
-}
-
 /// Bounds on how many and how long.
 async fn bound(State(server): State<Server>, request: Request, next: Next) -> Result<Response, Failure> {
-    let Ok(_permit) = server.0.requests.clone().try_acquire_owned() else {
+    let path = request.uri().path();
+    let places =
+        if path.ends_with("/renew") || path.ends_with("/token") { &server.0.renewals } else { &server.0.requests };
+    let Ok(_permit) = places.clone().try_acquire_owned() else {
         return Err(Status::too_many_requests(1).into());
     };
     tokio::time::timeout(LONGEST, next.run(request))

@@ -8,10 +8,14 @@ pub mod authorize;
 pub mod clock;
 pub mod issuer;
 pub mod keys;
+pub mod policies;
 pub mod seal;
 pub mod verify;
 
+use std::collections::BTreeMap;
+
 use http::HeaderMap;
+use torch_remote_api::rbac::{self, User};
 use torch_remote_api::token::{API_AUDIENCE, API_TYPE, AccountClaim, ApiClaims};
 
 use crate::store::watch_cache::WatchCache;
@@ -20,22 +24,32 @@ use crate::store::{Key, Resource};
 pub use clock::Clock;
 pub use issuer::Issuers;
 pub use keys::Keys;
+pub use policies::Policies;
 pub use seal::Sealer;
 pub use verify::Refused;
 
 /// Group whose members may do everything.
-pub const ADMINISTRATORS: &str = "system:masters";
+pub const ADMINISTRATORS: &str = rbac::MASTERS;
 
 /// An authenticated user.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caller {
     /// `admin`, `system:serviceaccount:NS:NAME`.
     pub name: String,
     /// Groups the token names, and `system:authenticated`.
     pub groups: Vec<String>,
+    /// Uid, if the token or the impersonator names one.
+    pub uid: Option<String>,
+    /// More that is known, by key.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl Caller {
+    /// As the roles know it.
+    pub fn user(&self) -> User<'_> {
+        User { name: &self.name, groups: &self.groups }
+    }
+
     /// Whether the caller may do everything.
     pub fn administrator(&self) -> bool {
         self.groups.iter().any(|group| group == ADMINISTRATORS)
@@ -75,10 +89,11 @@ impl Authenticator<'_> {
                 if let Some(account) = &claims.account {
                     self.require(account).await?;
                 }
-                Caller { name: claims.registered.sub, groups: claims.groups }
+                let uid = claims.account.map(|account| account.uid);
+                Caller { name: claims.registered.sub, groups: claims.groups, uid, ..Caller::default() }
             }
         };
-        caller.groups.push("system:authenticated".to_owned());
+        caller.groups.push(rbac::AUTHENTICATED.to_owned());
         Ok(caller)
     }
 

@@ -92,6 +92,18 @@ pub struct ListenerArgs {
     /// More names or addresses that clients reach this listener under, for its certificate. Repeat or separate by commas.
     #[arg(long, env = "TORCH_REMOTE_TLS_NAMES", value_delimiter = ',', value_name = "NAME")]
     pub tls_name: Vec<String>,
+    /// Requests per second that a caller may make, on average. Administrators may make any number.
+    #[arg(long, env = "TORCH_REMOTE_USER_RATE", default_value_t = 200, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub user_rate: u32,
+    /// Requests that a caller may make at once after a pause.
+    #[arg(long, env = "TORCH_REMOTE_USER_BURST", default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub user_burst: u32,
+    /// Watches that a caller may have open at once.
+    #[arg(long, env = "TORCH_REMOTE_USER_WATCHES", default_value_t = 2000, value_name = "N")]
+    pub user_watches: usize,
+    /// Days that the audit is kept.
+    #[arg(long, env = "TORCH_REMOTE_AUDIT_DAYS", default_value_t = 90, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub audit_days: u32,
 }
 
 /// Who may log in, and for how long.

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use torch_remote_api::provider::ProviderType;
 use torch_remote_api::token::ACCOUNT_SECONDS;
 
-use crate::apiserver::{self, Authentication};
+use crate::apiserver::{self, Authentication, limit};
 use crate::auth::issuer::Pace;
 use crate::auth::seal::{self, Sealer};
 use crate::auth::verify::API_SECONDS;
@@ -216,11 +216,17 @@ impl ControlPlane {
         };
         reconciling.run(|stop| reconcile_until(reconcilers, stop));
 
+        let (trail, audit) = apiserver::audit::Trail::new(setup.pool.clone(), setup.limits.audit_days);
+        background.run(|stop| audit.run(stop));
+        let mut virtual_kinds = apiserver::readings::readings(objects.pool());
+        virtual_kinds.extend(apiserver::audit::events(objects.pool()));
         let parts = apiserver::Parts {
             objects: objects.clone(),
             cache,
             keys: keys.clone(),
-            virtual_kinds: apiserver::readings::readings(objects.pool()),
+            virtual_kinds,
+            limits: request_limits(&setup.limits),
+            trail,
             metrics: Some(setup.metrics),
             stop: serving.stop.clone(),
         };
@@ -281,6 +287,11 @@ impl ControlPlane {
             tracing::warn!("the connections to the database did not close in time");
         }
     }
+}
+
+fn request_limits(args: &ListenerArgs) -> limit::Settings {
+    let requests = limit::Rate { per_second: args.user_rate.into(), burst: args.user_burst.into() };
+    limit::Settings { requests, watches: args.user_watches, ..limit::Settings::default() }
 }
 
 /// Runs the reconcilers. What ends them before their time is tried again: the API goes on meanwhile.

@@ -5,6 +5,7 @@
 //! changes nothing has no version; one task per replica reads the log, however many watch.
 
 pub mod agent;
+pub mod audit;
 pub mod claim;
 pub mod device;
 pub mod event;
@@ -17,6 +18,7 @@ pub mod namespace;
 pub mod object;
 pub mod owner;
 pub mod pool;
+pub mod role;
 pub mod sealed;
 mod secret;
 pub mod signing_key;
@@ -37,7 +39,7 @@ pub use write::{Deletion, Preconditions, Propagation, Write};
 /// The schema, applied at start; forward only.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
-/// Brings the database to this release's schema and makes the namespaces every installation has.
+/// Brings the database to this release's schema and makes the namespaces and roles every installation has.
 ///
 /// # Errors
 /// The database refused, or its schema is newer than this program.
@@ -49,7 +51,9 @@ pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
     unlimited.map_err(Error::database("prepare a migration"))?;
     MIGRATIONS.run(&mut connection).await.map_err(|source| Error::Migrate { source })?;
     connection.close().await.map_err(Error::database("end a migration"))?;
-    namespace::ensure(&Objects::new(pool.clone()), &["default", "kube-system"]).await
+    let objects = Objects::new(pool.clone());
+    namespace::ensure(&objects, &["default", "kube-system"]).await?;
+    role::ensure(&objects).await
 }
 
 /// How often the log's counter is read when nothing wakes the tail.

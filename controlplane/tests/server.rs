@@ -9,6 +9,8 @@ mod any_input;
 mod apply;
 #[path = "server/attacks.rs"]
 mod attacks;
+#[path = "server/audit.rs"]
+mod audit;
 #[path = "server/auth.rs"]
 mod auth;
 #[path = "server/client.rs"]
@@ -27,8 +29,12 @@ mod kube_rs;
 mod kubectl;
 #[path = "server/kubectl_apply.rs"]
 mod kubectl_apply;
+#[path = "server/limits.rs"]
+mod limits;
 #[path = "server/login.rs"]
 mod login;
+#[path = "server/matrix.rs"]
+mod matrix;
 #[path = "server/namespaces.rs"]
 mod namespaces;
 #[path = "server/objects.rs"]
@@ -37,6 +43,8 @@ mod objects;
 mod owners;
 #[path = "server/refusals.rs"]
 mod refusals;
+#[path = "server/roles.rs"]
+mod roles;
 #[path = "server/routes.rs"]
 mod routes;
 #[path = "server/sample.rs"]

@@ -55,7 +55,7 @@ impl From<&Kind> for Resource {
     }
 }
 
-/// Questions about oneself that `kubectl auth` asks by POST, and whose token one is. A server that answers them adds them to its [`Discovery`].
+/// Questions about who one is, what one or another may do, and whose token one is, asked by POST. A server that answers them adds them to its [`Discovery`].
 pub fn self_reviews() -> Vec<Resource> {
     let review = |group, kind, plural, singular| Resource {
         group,
@@ -69,7 +69,15 @@ pub fn self_reviews() -> Vec<Resource> {
         verbs: &["create"],
         subresources: Vec::new(),
     };
+    let local = review(
+        "authorization.k8s.io",
+        "LocalSubjectAccessReview",
+        "localsubjectaccessreviews",
+        "localsubjectaccessreview",
+    );
     vec![
+        Resource { namespaced: true, ..local },
+        review("authorization.k8s.io", "SubjectAccessReview", "subjectaccessreviews", "subjectaccessreview"),
         review("authentication.k8s.io", "SelfSubjectReview", "selfsubjectreviews", "selfsubjectreview"),
         review("authentication.k8s.io", "TokenReview", "tokenreviews", "tokenreview"),
         review(

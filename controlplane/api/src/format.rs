@@ -23,6 +23,14 @@ pub fn subdomain(text: &str) -> Vec<String> {
     judge(text, 253, &REGEX, message, SUBDOMAIN, &["example.com"])
 }
 
+/// A part of a URL's path: names of roles and bindings.
+pub fn path_segment(text: &str) -> Vec<String> {
+    if matches!(text, "." | "..") {
+        return vec![format!("may not be '{text}'")];
+    }
+    ["/", "%"].iter().filter(|part| text.contains(**part)).map(|part| format!("may not contain '{part}'")).collect()
+}
+
 /// A qualified name: keys of labels and annotations, finalizers.
 pub fn qualified_name(text: &str) -> Vec<String> {
     static REGEX: LazyLock<Regex> = LazyLock::new(|| whole(QUALIFIED));

@@ -1,7 +1,9 @@
 //! The registry: every kind there is, with its names, columns and the one schema behind everything.
 
+mod audit;
 mod core;
 mod product;
+mod rbac;
 mod view;
 
 use std::borrow::Cow;
@@ -82,6 +84,8 @@ pub fn kinds() -> &'static [Kind] {
     static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
         let mut kinds = core::kinds();
         kinds.extend(product::kinds());
+        kinds.extend(rbac::kinds());
+        kinds.push(audit::kind());
         kinds.extend(view::kinds());
         kinds
     });
@@ -158,6 +162,9 @@ impl Kind {
     /// Fills in defaults and drops null; see [`schema::default`].
     pub fn default(&self, object: &mut Value) {
         schema::default(&self.schema, object);
+        if self.group == crate::rbac::GROUP {
+            crate::rbac::complete(object);
+        }
     }
 
     /// Removes unknown fields; returns their paths.

@@ -4,12 +4,13 @@
 //!
 //! Values in manifests: [`duration`], [`money`], [`quantity`], [`gpu`], [`time`]. Every object: [`object`], [`condition`].
 //! Kinds: [`provider`], [`machine`], [`pool`], [`lease`], [`quota`], [`device`], [`tensor`], [`namespace`], [`event`],
-//! [`secret`], [`service_account`], [`definition`]; all of them in [`kind`].
+//! [`secret`], [`service_account`], [`definition`], [`rbac`], [`audit`]; all of them in [`kind`].
 //! Judging objects: [`schema`], [`validate`], [`field`], [`format`]; who owns their fields: [`fields`], [`managed`]. Showing them: [`column`], [`table`], [`age`], [`path`].
 //! The server's documents: [`status`], [`discovery`], [`openapi`]; what clients select by: [`selector`].
 
 pub mod age;
 pub mod agent;
+pub mod audit;
 pub mod column;
 pub mod condition;
 pub mod definition;
@@ -34,6 +35,7 @@ pub mod pool;
 pub mod provider;
 pub mod quantity;
 pub mod quota;
+pub mod rbac;
 pub mod schema;
 pub mod secret;
 pub mod selector;

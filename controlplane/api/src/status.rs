@@ -11,6 +11,7 @@ pub use reason::Reason;
 use crate::{
     field::{FieldError, aggregate},
     kind::Kind,
+    rbac::{Action, Target},
 };
 
 /// The answer to a request that was refused, or to a deletion that is done.
@@ -249,6 +250,29 @@ impl Status {
             .map_or_else(|| "at the cluster scope".to_owned(), |namespace| format!("in the namespace {namespace:?}"));
         let why = format!("User {user:?} cannot {verb} resource {resource:?} in API group {:?} {scope}", kind.group);
         Self::forbidden(kind, name, &why)
+    }
+
+    /// 403: no role allows this. `reason`: more words, may be empty.
+    pub fn denied(user: &str, action: &Action<'_>, reason: &str) -> Self {
+        let mut why = action.refusal(user);
+        if !reason.is_empty() {
+            why.push_str(&format!(": {reason}"));
+        }
+        let (details, what) = match action.target {
+            Target::Path(_) => (Details::default(), String::new()),
+            Target::Resource { group, resource, name, .. } => {
+                let details = Details {
+                    name: name.to_owned(),
+                    group: group.to_owned(),
+                    kind: resource.to_owned(),
+                    ..Details::default()
+                };
+                let whole = if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") };
+                (details, if name.is_empty() { whole } else { format!("{whole} {name:?}") })
+            }
+        };
+        let message = if what.is_empty() { format!("forbidden: {why}") } else { format!("{what} is forbidden: {why}") };
+        Self { details: Some(details), ..Self::failure(Reason::Forbidden, message) }
     }
 
     /// 403: the namespace is being emptied.

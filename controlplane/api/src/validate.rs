@@ -1,11 +1,13 @@
 //! Whether an object may be stored: schema, metadata, and rules over several fields or over time.
 
 mod metadata;
+mod rbac;
 mod rules;
 
 use serde_json::Value;
 
 pub use metadata::check as metadata;
+pub(crate) use rbac::{cluster_role, cluster_role_binding, role, role_binding};
 pub use rules::Rule;
 pub(crate) use rules::{budget, event, holder_and_lease, machine, namespace, none, pool, provider};
 

@@ -92,6 +92,7 @@ impl Call {
         if !self.subresource.is_empty() {
             return Err(Status::not_found(self.kind, &self.name).into());
         }
+        self.may_make()?;
         let metadata = &with.body["metadata"];
         if let Some(uid) = metadata["uid"].as_str().filter(|uid| !uid.is_empty()) {
             let why =
@@ -107,6 +108,7 @@ impl Call {
         self.kind.default(&mut object);
         admission::complete(self.kind, &self.caller, telemetry::traceparent().as_deref(), &mut object)?;
         admission::judge(self.kind, &object, None)?;
+        self.may_grant(&object, None)?;
         match write.create(self.resource, object).await {
             Ok(_) => write.attribute(&self.key(), owners.encode()).map(Some).map_err(|error| self.refused(error)),
             Err(Error::AlreadyExists { deleting: false, .. }) => Ok(None),

@@ -11,6 +11,10 @@ use torch_remote_api::{Kind, by_kind, by_plural};
 use crate::auth::Refused;
 use crate::store::{Error, Key};
 
+/// What a refusal says, for those who see the answer alone: an extension of the response.
+#[derive(Debug, Clone)]
+pub struct Said(pub String);
+
 /// A refusal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure(Box<Status>);
@@ -122,7 +126,9 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let code = StatusCode::from_u16(self.0.http_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry = self.0.details.as_ref().and_then(|details| details.retry_after_seconds);
+        let said = Said(self.0.message.clone());
         let mut response = (code, Json(self.0)).into_response();
+        response.extensions_mut().insert(said);
         if code == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"torch-remote\""));
         }

@@ -16,12 +16,17 @@ use super::render::answer;
 use crate::auth::authorize;
 use crate::store::{self, Object, Resource};
 
-/// Whether the caller may end this object: of leases only the holder may, and administrators.
+/// Whether the caller may change or end this object: of leases only the holder may, and administrators.
 ///
 /// # Errors
 /// 403.
-pub fn may_end(call: &Call, object: &Object) -> Result<(), Failure> {
-    if call.resource == Resource::LEASES { allow(call, object, "delete", "deviceleases") } else { Ok(()) }
+pub fn may_change(call: &Call, object: &Object) -> Result<(), Failure> {
+    let verb = match call.method.as_str() {
+        "PUT" => "update",
+        "PATCH" => "patch",
+        _ => "delete",
+    };
+    if call.resource == Resource::LEASES { allow(call, object, verb, "deviceleases") } else { Ok(()) }
 }
 
 /// The lease the call is about, for a caller who may use it.

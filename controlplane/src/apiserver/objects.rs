@@ -13,6 +13,7 @@ use torch_remote_api::managed::{Given, Owners, Writer};
 use torch_remote_api::status::Status;
 
 use super::admission::{self, Admitted};
+use super::audit::Made;
 use super::failure::Failure;
 use super::parameters::{self, Asked, FieldValidation, ListOptions, Parameters};
 use super::patch::{self, Patch};
@@ -148,6 +149,7 @@ impl Call {
         let generated = admission::nameless(&body);
         admission::complete(self.kind, &self.caller, telemetry::traceparent().as_deref(), &mut body)?;
         admission::judge(self.kind, &body, None)?;
+        self.may_grant(&body, None)?;
         let mut tries = 1;
         let object = loop {
             let name = body["metadata"]["name"].as_str().unwrap_or("").to_owned();
@@ -167,7 +169,9 @@ impl Call {
             }
         };
         warnings.extend(self.server.advisor().advise(self.kind, &object.body, None).await);
-        Ok(answer(StatusCode::CREATED, &view.object(&object.body, true), &warnings))
+        let mut response = answer(StatusCode::CREATED, &view.object(&object.body, true), &warnings);
+        response.extensions_mut().insert(Made(object.name().to_owned()));
+        Ok(response)
     }
 
     async fn update(&self, bytes: &[u8]) -> Result<Response, Failure> {
@@ -238,7 +242,7 @@ impl Call {
         admission::may_delete(self.kind, &self.name)?;
         let mut write = self.begin().await?;
         let old = self.lock(&mut write).await?;
-        lease::may_end(self, &old)?;
+        lease::may_change(self, &old)?;
         let deletion = write.delete_as(&self.key(), &options.require, options.propagation).await;
         let deletion = deletion.map_err(|error| self.refused(error))?;
         let body = match deletion {
@@ -260,7 +264,7 @@ impl Call {
         // Nothing is deleted unless everything may be.
         for object in &list.items {
             admission::may_delete(self.kind, object.name())?;
-            lease::may_end(self, object)?;
+            lease::may_change(self, object)?;
         }
         for object in &list.items {
             let key = Key::new(self.resource, object.namespace(), object.name());
@@ -326,6 +330,9 @@ impl Call {
 
     /// Puts the new object, or its status alone, in the place of the old one.
     pub(super) async fn replace(&self, write: &mut Write, old: &Object, mut body: Value) -> Result<Object, Failure> {
+        if self.subresource.is_empty() {
+            lease::may_change(self, old)?;
+        }
         let uid = body["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty()).map(str::to_owned);
         let require = Preconditions { version: version_of(&body)?, uid };
         admission::keep(self.resource, &old.body, &mut body);
@@ -336,6 +343,7 @@ impl Call {
         };
         let object = replaced.map_err(|error| self.refused(error))?;
         admission::judge(self.kind, &object.body, Some(&old.body))?;
+        self.may_grant(&object.body, Some(&old.body))?;
         Ok(object)
     }
 
@@ -350,6 +358,15 @@ impl Call {
         let name = object.name().to_owned();
         let version = write.commit().await.map_err(|error| Failure::store(self.kind, &name, error))?;
         if let Some(version) = version {
+            // Who is told that a role has changed may count on it, here and now.
+            if self.resource.decides()
+                && let Err(error) = self.server.cache().reach(version).await
+            {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a role has changed; this replica will know soon"
+                );
+            }
             object.body["metadata"]["resourceVersion"] = version.to_string().into();
         }
         Ok(object)

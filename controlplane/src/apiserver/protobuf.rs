@@ -1,5 +1,7 @@
 //! Reads the few request bodies that kubectl sends as protobuf: an envelope of Kubernetes' own around typed kinds of core, authorization and
-//! authentication. Answers are always JSON. Own kinds never come this way.
+//! authentication, and roles. Answers are always JSON. Own kinds never come this way.
+
+mod rbac;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -198,6 +200,8 @@ pub fn decode(body: &[u8]) -> Result<Value, Error> {
             json!({"spec": {"namespace": review.spec.unwrap_or_default().namespace}})
         }
         "SelfSubjectReview" => json!({}),
+        "Role" | "ClusterRole" => rbac::role(raw).map_err(Error::Broken)?,
+        "RoleBinding" | "ClusterRoleBinding" => rbac::binding(raw).map_err(Error::Broken)?,
         "Secret" => secret(Secret::decode(raw).map_err(Error::Broken)?),
         "ServiceAccount" => {
             let account = ServiceAccount::decode(raw).map_err(Error::Broken)?;

@@ -11,7 +11,7 @@ use torch_remote_api::table::{Include, partial, table};
 use super::failure::Failure;
 use super::negotiate::{self, Form};
 use super::parameters::{Continue, Parameters};
-use crate::store::List;
+use crate::store::{List, Object};
 
 /// Characters of a warning, before it is quoted.
 const LONGEST_WARNING: usize = 256;
@@ -76,8 +76,13 @@ impl View {
 
     /// A list.
     pub fn list(&self, list: &List) -> Value {
+        self.list_until(list, list.items.last().filter(|_| list.more))
+    }
+
+    /// A list that was read up to `last`, if there is more.
+    pub fn list_until(&self, list: &List, last: Option<&Object>) -> Value {
         let mut metadata = Map::from_iter([("resourceVersion".to_owned(), list.resource_version.to_string().into())]);
-        if let Some(last) = list.items.last().filter(|_| list.more) {
+        if let Some(last) = last {
             let next =
                 Continue { rv: list.resource_version, ns: last.namespace().to_owned(), name: last.name().to_owned() };
             metadata.insert("continue".to_owned(), next.token().into());

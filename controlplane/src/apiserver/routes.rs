@@ -1,4 +1,4 @@
-//! The route table: every path there is, who may call it, and what answers. Tests read it to ask each route without a token.
+//! The route table: every path there is, what it is about, and what answers. Tests read it to ask each route without a token and in every role.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use torch_remote_api::status::{Reason, Status};
 use torch_remote_api::{Kind, kinds};
 
+use super::asks::Asks;
 use super::failure::Failure;
 use super::objects::Call;
 use super::parameters::Parameters;
@@ -26,8 +27,8 @@ use crate::store::Resource;
 pub enum Access {
     /// Anyone.
     Public,
-    /// Whoever has a token.
-    Authenticated,
+    /// Whoever has a role that allows it.
+    Guarded(Asks),
 }
 
 /// One path.
@@ -51,24 +52,40 @@ pub fn routes(server: &Server) -> Vec<Route> {
         true => vec![path],
         false => vec![format!("{path}/"), path],
     });
-    routes.extend(documents.map(|path| Route::new(path, &["GET"], get(document))));
+    routes.extend(documents.map(|path| Route::new(path, &["GET"], Asks::Path, get(document))));
     routes.extend([
-        Route::new("/metrics", &["GET"], get(metrics)),
-        Route::new("/api/v1/services", &["GET"], get(no_services)),
-        Route::new("/api/v1/namespaces/{namespace}/services", &["GET"], get(no_services)),
-        Route::new("/apis/authentication.k8s.io/v1/selfsubjectreviews", &["POST"], any(ask_myself)),
-        Route::new("/apis/authentication.k8s.io/v1/tokenreviews", &["POST"], any(token_review::answer)),
-        Route::new("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &["POST"], any(ask_access)),
-        Route::new("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", &["POST"], any(ask_rules)),
+        Route::new("/metrics", &["GET"], Asks::Path, get(metrics)),
+        Route::new("/api/v1/services", &["GET"], SERVICES, get(no_services)),
+        Route::new("/api/v1/namespaces/{namespace}/services", &["GET"], SERVICES, get(no_services)),
     ]);
+    routes.extend(reviews());
     routes.extend(kinds().iter().filter(|kind| kind.served).flat_map(of_kind));
     routes
 }
 
+const SERVICES: Asks = Asks::Resource { group: "", resource: "services", subresource: "" };
+
 impl Route {
-    fn new(path: impl Into<String>, methods: &[&'static str], handler: MethodRouter<Server>) -> Self {
-        Self { path: path.into(), methods: methods.to_vec(), access: Access::Authenticated, handler }
+    fn new(path: impl Into<String>, methods: &[&'static str], asks: Asks, handler: MethodRouter<Server>) -> Self {
+        Self { path: path.into(), methods: methods.to_vec(), access: Access::Guarded(asks), handler }
     }
+}
+
+fn reviews() -> Vec<Route> {
+    let review = |group: &'static str, place: &str, resource: &'static str, handler| {
+        let path = format!("/apis/{group}/v1/{place}{resource}");
+        Route::new(path, &["POST"], Asks::Resource { group, resource, subresource: "" }, handler)
+    };
+    let (authentication, authorization) = ("authentication.k8s.io", "authorization.k8s.io");
+    let local = "namespaces/{namespace}/";
+    vec![
+        review(authentication, "", "selfsubjectreviews", any(ask_myself)),
+        review(authentication, "", "tokenreviews", any(token_review::answer)),
+        review(authorization, "", "selfsubjectaccessreviews", any(ask_access)),
+        review(authorization, "", "selfsubjectrulesreviews", any(ask_rules)),
+        review(authorization, "", "subjectaccessreviews", any(ask_access_of)),
+        review(authorization, local, "localsubjectaccessreviews", any(ask_access_of)),
+    ]
 }
 
 fn public() -> Vec<Route> {
@@ -84,7 +101,7 @@ fn public() -> Vec<Route> {
     ];
     routes
         .into_iter()
-        .map(|(path, handler)| Route { access: Access::Public, ..Route::new(path, &["GET"], handler) })
+        .map(|(path, handler)| Route { access: Access::Public, ..Route::new(path, &["GET"], Asks::Path, handler) })
         .collect()
 }
 
@@ -120,11 +137,16 @@ fn of_kind(kind: &'static Kind) -> Vec<Route> {
         false => (&["GET", "POST", "DELETE"], &["GET", "PUT", "PATCH", "DELETE"]),
     };
     let mut routes = vec![
-        Route::new(collection.clone(), on_many, handler()),
-        Route::new(format!("{collection}/{{name}}"), on_one, handler()),
+        Route::new(collection.clone(), on_many, Asks::of(kind), handler()),
+        Route::new(format!("{collection}/{{name}}"), on_one, Asks::of(kind), handler()),
     ];
     if kind.namespaced {
-        routes.push(Route::new(all, if kind.read_only { &["GET"] } else { &["GET", "DELETE"] }, handler()));
+        routes.push(Route::new(
+            all,
+            if kind.read_only { &["GET"] } else { &["GET", "DELETE"] },
+            Asks::of(kind),
+            handler(),
+        ));
     }
     if kind.has_status {
         routes.push(subresource(kind, &collection, "status", &["GET", "PUT", "PATCH"]));
@@ -150,7 +172,7 @@ fn subresource(kind: &'static Kind, collection: &str, name: &'static str, method
         request.extensions_mut().insert(Subresource(name));
         objects(server, kind, request)
     });
-    Route::new(format!("{collection}/{{name}}/{name}"), methods, handler)
+    Route::new(format!("{collection}/{{name}}/{name}"), methods, Asks::part(kind, name), handler)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -169,8 +191,9 @@ async fn objects(server: Server, kind: &'static Kind, mut request: Request) -> R
     let (parts, body) = request.into_parts();
     let Some(resource) = Resource::find(kind.group, kind.plural) else {
         let source = server.virtual_kind(kind).ok_or_else(|| Status::method_not_allowed(kind, "list"))?;
-        let look =
-            Look { server: &server, kind, namespace, name: &name, parameters: &parameters, headers: &parts.headers };
+        let caller = caller(&parts.extensions)?;
+        let (parameters, headers) = (&parameters, &parts.headers);
+        let look = Look { server: &server, caller: &caller, kind, namespace, name: &name, parameters, headers };
         return look.answer(&parts.method, &*source).await;
     };
     let call = Call {
@@ -189,7 +212,7 @@ async fn objects(server: Server, kind: &'static Kind, mut request: Request) -> R
 }
 
 fn caller(extensions: &http::Extensions) -> Result<Caller, Failure> {
-    // Put there by the one layer over all routes that are not public.
+    // Put there by the guard over all routes that are not public.
     extensions.get::<Caller>().cloned().ok_or_else(|| Status::unauthorized().into())
 }
 
@@ -241,14 +264,23 @@ async fn ask_myself(request: Request) -> Result<Response, Failure> {
     Ok(review::created(&review::myself(&caller)))
 }
 
-async fn ask_access(request: Request) -> Result<Response, Failure> {
-    let (_, question) = question(request).await?;
-    review::access(&question).map(|answer| review::created(&answer))
+async fn ask_access(State(server): State<Server>, request: Request) -> Result<Response, Failure> {
+    let (caller, question) = question(request).await?;
+    review::access(&server.policies().current(), &caller, &question).map(|answer| review::created(&answer))
 }
 
-async fn ask_rules(request: Request) -> Result<Response, Failure> {
+async fn ask_access_of(State(server): State<Server>, mut request: Request) -> Result<Response, Failure> {
+    let place = request.extract_parts::<Path<HashMap<String, String>>>().await;
+    let mut place = place.map_err(|_| Failure::bad_request("the path is malformed".to_owned()))?;
     let (_, question) = question(request).await?;
-    Ok(review::created(&review::rules(&question)))
+    let namespace = place.remove("namespace");
+    let answered = review::access_of(&server.policies().current(), namespace.as_deref(), &question);
+    answered.map(|answer| review::created(&answer))
+}
+
+async fn ask_rules(State(server): State<Server>, request: Request) -> Result<Response, Failure> {
+    let (caller, question) = question(request).await?;
+    review::rules(&server.policies().current(), &caller, &question).map(|answer| review::created(&answer))
 }
 
 pub(super) async fn question(request: Request) -> Result<(Caller, Value), Failure> {

@@ -12,7 +12,8 @@ use super::parameters::{ListOptions, Parameters, WatchOptions};
 use super::render::{View, answer};
 use super::selection::Selection;
 use super::{Server, watch};
-use crate::store::{Error, List};
+use crate::auth::Caller;
+use crate::store::{Error, List, Object};
 
 /// Where the objects of a kind without storage come from.
 pub trait VirtualKind: Send + Sync {
@@ -21,6 +22,33 @@ pub trait VirtualKind: Send + Sync {
     /// # Errors
     /// The database failed.
     fn list<'a>(&'a self, namespace: Option<&'a str>) -> BoxFuture<'a, Result<List, Error>>;
+
+    /// Part of them, for kinds that have many; else all.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn page<'a>(&'a self, page: Page<'a>) -> BoxFuture<'a, Result<List, Error>> {
+        self.list(page.namespace)
+    }
+
+    /// The one of that name.
+    ///
+    /// # Errors
+    /// The database failed.
+    fn get<'a>(&'a self, namespace: Option<&'a str>, name: &'a str) -> BoxFuture<'a, Result<Option<Object>, Error>> {
+        Box::pin(async move { Ok(self.list(namespace).await?.items.into_iter().find(|object| object.name() == name)) })
+    }
+}
+
+/// Which part of the objects.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Page<'a> {
+    /// Of one namespace.
+    pub namespace: Option<&'a str>,
+    /// At most so many.
+    pub limit: Option<usize>,
+    /// Name of the last one of the page before.
+    pub after: Option<&'a str>,
 }
 
 /// A call about objects of such a kind.
@@ -28,6 +56,8 @@ pub trait VirtualKind: Send + Sync {
 pub struct Look<'a> {
     /// What it is served by.
     pub server: &'a Server,
+    /// Who calls.
+    pub caller: &'a Caller,
     /// The kind.
     pub kind: &'static Kind,
     /// From the URL.
@@ -54,22 +84,26 @@ impl Look<'_> {
             return Err(Status::method_not_allowed(self.kind, "watch").into());
         }
         let view = View::of(self.kind, self.headers, self.parameters)?;
+        let namespace = self.namespace.as_deref();
+        let failed = |error| Failure::store(self.kind, self.name, error);
+        if watched {
+            let selection = Selection::parse(self.kind, self.namespace.clone(), self.parameters)?;
+            let options = WatchOptions::parse(self.parameters)?;
+            let list = source.list(namespace).await.map_err(failed)?;
+            return watch::still((self.server, self.caller), view, selection, &options, list);
+        }
+        if !self.name.is_empty() {
+            let object = source.get(namespace, self.name).await.map_err(failed)?;
+            let object = object.ok_or_else(|| Status::not_found(self.kind, self.name))?;
+            return Ok(answer(StatusCode::OK, &view.object(&object.body, true), &[]));
+        }
+        let options = ListOptions::parse(self.parameters)?;
         let selection = Selection::parse(self.kind, self.namespace.clone(), self.parameters)?;
-        let options = watched.then(|| WatchOptions::parse(self.parameters)).transpose()?;
-        if options.is_none() {
-            ListOptions::parse(self.parameters)?;
-        }
-        let list = source.list(self.namespace.as_deref()).await;
-        let mut list = list.map_err(|error| Failure::store(self.kind, self.name, error))?;
-        if let Some(options) = options {
-            return watch::still(self.server, view, selection, &options, list);
-        }
-        if self.name.is_empty() {
-            list.items.retain(|object| selection.accepts(&object.body));
-            return Ok(answer(StatusCode::OK, &view.list(&list), &[]));
-        }
-        let object = list.items.iter().find(|object| object.name() == self.name);
-        let object = object.ok_or_else(|| Status::not_found(self.kind, self.name))?;
-        Ok(answer(StatusCode::OK, &view.object(&object.body, true), &[]))
+        let after = options.after.as_ref().map(|after| after.name.as_str());
+        let mut list = source.page(Page { namespace, limit: options.limit, after }).await.map_err(failed)?;
+        // Taken before the selection: the next page begins where this one was read to.
+        let next = list.items.last().filter(|_| list.more).cloned();
+        list.items.retain(|object| selection.accepts(&object.body));
+        Ok(answer(StatusCode::OK, &view.list_until(&list, next.as_ref()), &[]))
     }
 }

@@ -18,6 +18,7 @@ use super::parameters::{Initial, WatchOptions};
 use super::render::View;
 use super::selection::Selection;
 use super::{Server, Watcher};
+use crate::auth::Caller;
 use crate::store::watch_cache::{Change, Ended, Seen, Subscription};
 use crate::store::{Error, List, Resource};
 
@@ -34,7 +35,7 @@ pub async fn watch(call: &Call) -> Result<Response, Failure> {
     let view = View::of(call.kind, &call.headers, &call.parameters)?;
     let options = WatchOptions::parse(&call.parameters)?;
     let selection = Selection::parse(call.kind, call.namespace.clone(), &call.parameters)?;
-    let watcher = call.server.admit_watcher()?;
+    let watcher = call.server.admit_watcher(&call.caller)?;
     let opened = open(call, &options).await;
     let subscription = match opened {
         Ok(subscription) => subscription,
@@ -53,13 +54,13 @@ pub async fn watch(call: &Call) -> Result<Response, Failure> {
 /// # Errors
 /// [`Failure`], before the first event.
 pub fn still(
-    server: &Server,
+    (server, caller): (&Server, &Caller),
     view: View,
     selection: Selection,
     options: &WatchOptions,
     list: List,
 ) -> Result<Response, Failure> {
-    let watcher = server.admit_watcher()?;
+    let watcher = server.admit_watcher(caller)?;
     // Another release may have shown others before this server began.
     if let Some(from) = options.from.filter(|from| *from < server.began() && options.initial != Initial::Marked) {
         return Ok(response(Body::from(event("ERROR", &expired(&Status::too_old(from, server.began()))))));

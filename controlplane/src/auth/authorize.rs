@@ -1,4 +1,4 @@
-//! What an authenticated caller may do. In this release: everything, except that a lease belongs to its holder.
+//! What no role decides: a lease belongs to its holder.
 
 use super::Caller;
 
@@ -17,6 +17,7 @@ mod tests {
         let caller = |name: &str, groups: &[&str]| Caller {
             name: name.into(),
             groups: groups.iter().map(|group| (*group).into()).collect(),
+            ..Caller::default()
         };
         assert!(may_use_lease(&caller("ana", &[]), Some("ana")));
         assert!(!may_use_lease(&caller("bob", &["system:authenticated"]), Some("ana")));

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use torch_remote_api::rbac;
+
 /// A kind of stored object, by its API group and plural.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Resource {
@@ -26,12 +28,20 @@ impl Resource {
     pub const NAMESPACES: Self = Self { group: "", plural: "namespaces" };
     /// What happened.
     pub const EVENTS: Self = Self { group: "", plural: "events" };
+    /// What may be done in a namespace.
+    pub const ROLES: Self = Self { group: rbac::GROUP, plural: "roles" };
+    /// What may be done everywhere, or where it is bound (cluster-scoped).
+    pub const CLUSTER_ROLES: Self = Self { group: rbac::GROUP, plural: "clusterroles" };
+    /// Who has a role in a namespace.
+    pub const ROLE_BINDINGS: Self = Self { group: rbac::GROUP, plural: "rolebindings" };
+    /// Who has a role everywhere (cluster-scoped).
+    pub const CLUSTER_ROLE_BINDINGS: Self = Self { group: rbac::GROUP, plural: "clusterrolebindings" };
     /// Values that are kept sealed.
     pub const SECRETS: Self = Self { group: "", plural: "secrets" };
     /// Who programs are.
     pub const SERVICE_ACCOUNTS: Self = Self { group: "", plural: "serviceaccounts" };
     /// All that are stored.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::MACHINES,
         Self::LEASES,
         Self::PROVIDERS,
@@ -39,6 +49,10 @@ impl Resource {
         Self::QUOTAS,
         Self::NAMESPACES,
         Self::EVENTS,
+        Self::ROLES,
+        Self::CLUSTER_ROLES,
+        Self::ROLE_BINDINGS,
+        Self::CLUSTER_ROLE_BINDINGS,
         Self::SECRETS,
         Self::SERVICE_ACCOUNTS,
     ];
@@ -57,12 +71,17 @@ impl Resource {
 
     /// Whether status is written only through `/status`.
     pub fn has_status(self) -> bool {
-        ![Self::EVENTS, Self::SECRETS, Self::SERVICE_ACCOUNTS].contains(&self)
+        ![Self::EVENTS, Self::SECRETS, Self::SERVICE_ACCOUNTS].contains(&self) && !self.decides()
+    }
+
+    /// Whether its objects say who may do what.
+    pub fn decides(self) -> bool {
+        self.group == rbac::GROUP
     }
 
     /// Whether objects lie in a namespace.
     pub fn namespaced(self) -> bool {
-        self != Self::NAMESPACES && self != Self::PROVIDERS
+        ![Self::NAMESPACES, Self::PROVIDERS, Self::CLUSTER_ROLES, Self::CLUSTER_ROLE_BINDINGS].contains(&self)
     }
 }
 

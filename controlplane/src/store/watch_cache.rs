@@ -4,6 +4,7 @@
 //! rendering to the watcher. Bounded: a watcher that falls behind by more than [`LAG`] changes is cut off and resumes by its last version.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -124,6 +125,8 @@ impl Subscription {
 pub struct WatchCache {
     kinds: RwLock<Kinds>,
     newest: watch::Sender<i64>,
+    /// Grows with each change of a role or a binding.
+    deciding: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -156,12 +159,17 @@ impl Default for WatchCache {
 impl WatchCache {
     /// An empty cache at version 0.
     pub fn new() -> Self {
-        Self { kinds: RwLock::default(), newest: watch::Sender::new(0) }
+        Self { kinds: RwLock::default(), newest: watch::Sender::new(0), deciding: AtomicU64::new(0) }
     }
 
     /// The version this replica has reached.
     pub fn version(&self) -> i64 {
         *self.newest.borrow()
+    }
+
+    /// A number that is another after each change of a role or a binding.
+    pub fn deciding(&self) -> u64 {
+        self.deciding.load(Ordering::Acquire)
     }
 
     /// Objects of a kind and the version they show.
@@ -253,6 +261,7 @@ impl WatchCache {
     pub(super) fn apply(&self, changes: Vec<Change>, to: i64) {
         let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
         let before = kinds.version;
+        let decides = changes.iter().any(|change| change.key.resource.decides());
         for change in changes {
             let change = Arc::new(change);
             let kind = kinds.kinds.entry(change.key.resource).or_insert_with(|| Kind::at(before));
@@ -271,6 +280,9 @@ impl WatchCache {
         }
         kinds.version = to;
         drop(kinds);
+        if decides {
+            self.deciding.fetch_add(1, Ordering::Release);
+        }
         self.newest.send_replace(to);
     }
 
@@ -285,6 +297,7 @@ impl WatchCache {
         }
         kinds.version = version;
         drop(kinds);
+        self.deciding.fetch_add(1, Ordering::Release);
         self.newest.send_replace(version);
     }
 }

@@ -431,3 +431,21 @@ async fn a_machine_is_made_for_a_lease_where_a_provider_offers_it() {
     let body = world.phase(MACHINES, &name, "Expired").await;
     assert_eq!(fact(&body, "Expired").1, "Idle");
 }
+
+#[tokio::test]
+async fn what_becomes_of_a_lease_is_in_the_audit_from_the_transaction_in_which_it_does() {
+    let (world, _replica) = World::running().await;
+    world.machine("m", json!({})).await;
+    world.lease("l", json!({})).await;
+    world.phase(Resource::LEASES, "l", "Bound").await;
+    world.agent().await.end(0, "Goodbye").await;
+    world.phase(Resource::LEASES, "l", "Ended").await;
+    let (mut rows, _) = torch_remote::store::audit::page(&world.pool, i64::MAX, 100).await.unwrap();
+    rows.reverse();
+    let told: Vec<_> =
+        rows.iter().map(|row| (row.entry.verb.as_str(), row.entry.name.as_str(), row.entry.who.as_str())).collect();
+    let by = "system:control-plane";
+    assert_eq!(told, [("grant", "l", by), ("bind", "l", by), ("end", "l", by)]);
+    assert!(rows[1].entry.reason.contains("machine default/m slot 0 epoch 1"), "{}", rows[1].entry.reason);
+    assert!(rows[2].entry.reason.contains("Goodbye"), "{}", rows[2].entry.reason);
+}

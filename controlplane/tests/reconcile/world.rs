@@ -9,6 +9,8 @@ use sqlx::PgPool;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use torch_remote::apiserver::audit::Trail;
+use torch_remote::apiserver::limit::Settings;
 use torch_remote::apiserver::{Parts as ApiParts, Server, readings::readings};
 use torch_remote::auth::{Keys, Sealer};
 use torch_remote::postgres::Postgres;
@@ -85,8 +87,21 @@ impl World {
         let tail = Tail::start(objects.clone()).await.unwrap();
         tokio::spawn(tail.run(stop.clone()));
         let world = Self { pool, objects, keys, provider, agents, _folder: folder, stop };
+        world.everybody_is("user").await;
         world.create(Resource::PROVIDERS, "", "Provider", "fake", json!({"type": "Static"}), json!({})).await;
         world
+    }
+
+    /// Gives every caller a role in the namespace default.
+    async fn everybody_is(&self, role: &str) {
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "everybody", "namespace": "default"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "Group", "name": "system:authenticated", "apiGroup": "rbac.authorization.k8s.io"}],
+        });
+        let mut write = self.objects.begin().await.unwrap();
+        write.create(Resource::ROLE_BINDINGS, binding).await.unwrap();
+        write.commit().await.unwrap();
     }
 
     /// With one replica.
@@ -234,11 +249,15 @@ impl World {
     /// The API over the same store.
     pub async fn api(&self) -> axum::Router {
         let tail = Tail::start(self.objects.clone()).await.unwrap();
+        let (trail, writer) = Trail::new(self.pool.clone(), 90);
+        tokio::spawn(writer.run(self.stop.child_token()));
         let parts = ApiParts {
             objects: self.objects.clone(),
             cache: tail.cache(),
             keys: self.keys.clone(),
             virtual_kinds: readings(&self.pool),
+            limits: Settings::default(),
+            trail,
             metrics: None,
             stop: self.stop.child_token(),
         };

@@ -1,6 +1,5 @@
 //! A control plane's API without reconcilers: store, keys and router on a fresh database, in this process; over TLS for real clients.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,8 +17,9 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use torch_remote::apiserver::audit::{self, Trail};
 use torch_remote::apiserver::readings::readings;
-use torch_remote::apiserver::{Authentication, Parts, Server, VirtualKind};
+use torch_remote::apiserver::{Authentication, Parts, Server, VirtualKind, limit};
 use torch_remote::auth::{Keys, Sealer};
 use torch_remote::provider::Providers;
 use torch_remote::provider::local::{Local, Settings};
@@ -36,6 +36,8 @@ use crate::database;
 pub struct Api {
     /// To ask without a network.
     pub router: Router,
+    /// What the router is of.
+    pub server: Server,
     /// The store beneath.
     pub objects: Objects,
     /// Of an administrator.
@@ -65,11 +67,21 @@ impl VirtualKind for Nothing {
 impl Api {
     /// Starts one, for tokens of its own keys.
     pub async fn start() -> Self {
-        Self::start_with(Authentication::default()).await
+        Self::start_as(limit::Settings::default(), Authentication::default()).await
     }
 
-    /// Starts one.
+    /// Starts one with limits.
+    pub async fn limited(limits: limit::Settings) -> Self {
+        Self::start_as(limits, Authentication::default()).await
+    }
+
+    /// Starts one that knows more callers.
     pub async fn start_with(authentication: Authentication) -> Self {
+        let any = limit::Rate { per_second: 1e6, burst: 1e6 };
+        Self::start_as(limit::Settings { failures: any, ..limit::Settings::default() }, authentication).await
+    }
+
+    async fn start_as(limits: limit::Settings, authentication: Authentication) -> Self {
         let pool = database::fresh().await;
         let folder = tempfile::tempdir().unwrap();
         let sealer = Sealer::open_or_make(&folder.path().join("key")).unwrap();
@@ -78,16 +90,20 @@ impl Api {
         let tail = Tail::start(objects.clone()).await.unwrap();
         let stop = CancellationToken::new();
         let nothing: Arc<dyn VirtualKind> = Arc::new(Nothing(objects.clone()));
+        let (trail, writer) = Trail::new(objects.pool().clone(), 90);
+        tokio::spawn(writer.run(stop.clone()));
+        let mut virtual_kinds = audit::events(objects.pool());
+        virtual_kinds.extend([("devices", nothing.clone()), ("tensors", nothing)]);
+        let definitions =
+            readings(objects.pool()).into_iter().filter(|(plural, _)| *plural == "customresourcedefinitions");
+        virtual_kinds.extend(definitions);
         let parts = Parts {
             objects: objects.clone(),
             cache: tail.cache(),
             keys: keys.clone(),
-            virtual_kinds: HashMap::from([("devices", nothing.clone()), ("tensors", nothing)])
-                .into_iter()
-                .chain(
-                    readings(objects.pool()).into_iter().filter(|(plural, _)| *plural == "customresourcedefinitions"),
-                )
-                .collect(),
+            virtual_kinds,
+            limits,
+            trail,
             metrics: None,
             stop: stop.clone(),
         };
@@ -98,7 +114,40 @@ impl Api {
         tokio::spawn(garbage::collect(objects.clone(), recorder, stop.clone()));
         let token = keys.api_token("admin", &["system:masters"], 3600).unwrap();
         let server = Server::with_authentication(parts, authentication).with_providers(providers(folder.path()));
-        Self { router: server.router(), objects, token, keys, folder, stop }
+        Self { router: server.clone().router(), server, objects, token, keys, folder, stop }
+    }
+
+    /// Gives a user a ClusterRole: in a namespace, or, if that is empty, everywhere.
+    pub async fn grant(&self, user: &str, role: &str, namespace: &str) {
+        let subjects = json!([{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}]);
+        self.bind(&format!("{user}-{role}"), role, namespace, subjects).await;
+    }
+
+    /// Gives subjects a ClusterRole: in a namespace, or, if that is empty, everywhere.
+    pub async fn bind(&self, name: &str, role: &str, namespace: &str, subjects: Value) {
+        let (kind, uri) = match namespace {
+            "" => ("ClusterRoleBinding", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings".to_owned()),
+            _ => ("RoleBinding", format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings")),
+        };
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "subjects": subjects,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        });
+        let (code, body) = self.send("POST", &uri, binding).await;
+        assert_eq!(code, StatusCode::CREATED, "{body}");
+    }
+
+    /// A token of a user.
+    pub fn token_of(&self, user: &str) -> String {
+        self.keys.api_token(user, &[], 600).unwrap()
+    }
+
+    /// Sends a request as this user.
+    pub async fn send_as(&self, user: &str, method: &str, uri: &str, body: Value) -> (StatusCode, Value) {
+        let patch = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let (code, _, body) =
+            self.ask_with(&self.token_of(user), method, uri, &[("content-type", patch)], body.to_string()).await;
+        (code, body)
     }
 
     /// Sends a request as the administrator.
@@ -122,7 +171,19 @@ impl Api {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> (StatusCode, http::HeaderMap, Value) {
-        let authorization = format!("Bearer {}", self.token);
+        self.ask_with(&self.token, method, uri, headers, body).await
+    }
+
+    /// Sends a request with this token.
+    pub async fn ask_with(
+        &self,
+        token: &str,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> (StatusCode, http::HeaderMap, Value) {
+        let authorization = format!("Bearer {token}");
         let headers: Vec<_> = headers.iter().copied().chain([("authorization", authorization.as_str())]).collect();
         let response = self.raw(method, uri, &headers, body.into()).await;
         let (parts, body) = response.into_parts();

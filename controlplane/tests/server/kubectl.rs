@@ -11,6 +11,9 @@ use tokio::process::Command;
 use torch_remote::store::event::{self, Recorder};
 use torch_remote::store::{Key, Preconditions, Resource};
 
+#[path = "kubectl_roles.rs"]
+mod roles;
+
 pub const MANIFEST: &str = "apiVersion: torchremote.dev/v1alpha1
 kind: RemoteMachine
 metadata:

@@ -81,6 +81,9 @@ async fn a_lease_is_held_by_the_issuer_s_user_or_the_account_that_asked_for_it()
     api.send("POST", "/api/v1/namespaces/default/serviceaccounts", account).await;
     let (_, answer) = api.send("POST", "/api/v1/namespaces/default/serviceaccounts/robot/token", json!({})).await;
     let robot = answer["status"]["token"].as_str().unwrap().to_owned();
+    for user in ["oidc:ana", "system:serviceaccount:default:robot"] {
+        api.grant(user, "user", "default").await;
+    }
     let ana = issuer.token("ana", Algorithm::ES256);
     for (name, token, holder) in
         [("of-ana", &ana, "oidc:ana"), ("of-robot", &robot, "system:serviceaccount:default:robot")]
@@ -204,6 +207,7 @@ async fn logging_in(api: &Api) -> (Client, Child, Lines<BufReader<ChildStdout>>)
 
 /// Serves the API, and logs `user` in with the program.
 async fn logged_in(issuer: &Issuer, api: &Api, user: &str) -> Client {
+    api.grant(&format!("oidc:{user}"), "user", "").await;
     let (client, mut login, mut lines) = logging_in(api).await;
     let code = loop {
         let line = lines.next_line().await.unwrap().expect("a code is shown");

@@ -107,12 +107,17 @@ async fn status_is_written_through_its_own_path_alone() {
 async fn a_lease_belongs_to_who_made_it() {
     let mut api = Api::start().await;
     let admin = api.token.clone();
+    api.grant("ana", "user", "default").await;
+    api.grant("bob", "user", "default").await;
     api.token = api.keys.api_token("ana", &["team"], 600).unwrap();
     let mut body = lease("l1");
     body["status"] = json!({"holder": "bob"});
     let object = created(&api, LEASES, body).await;
     assert_eq!(object["status"]["holder"], "ana");
     assert_eq!(object["metadata"]["finalizers"], json!(["torchremote.dev/lease"]));
+    let stolen = api.send("PATCH", &format!("{LEASES}/l1/status"), json!({"status": {"holder": "bob"}})).await;
+    assert_eq!(stolen.0, StatusCode::FORBIDDEN, "{}", stolen.1);
+    api.token.clone_from(&admin);
     let stolen = api.send("PATCH", &format!("{LEASES}/l1/status"), json!({"status": {"holder": "bob"}})).await;
     assert_eq!(stolen.0, StatusCode::UNPROCESSABLE_ENTITY, "{}", stolen.1);
     api.token = api.keys.api_token("bob", &["team"], 600).unwrap();

@@ -278,6 +278,8 @@ async fn mistakes_of_the_server_and_a_database_that_is_down_are_status_objects_t
         cache: tail.cache(),
         keys: api.keys.clone(),
         virtual_kinds: HashMap::from([("devices", Arc::new(Panics) as _)]),
+        limits: torch_remote::apiserver::limit::Settings::default(),
+        trail: torch_remote::apiserver::audit::Trail::new(api.objects.pool().clone(), 90).0,
         metrics: None,
         stop: api.stop.clone(),
     };

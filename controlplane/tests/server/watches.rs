@@ -57,6 +57,8 @@ async fn replica(api: &Api) -> axum::Router {
         cache: tail.cache(),
         keys: api.keys.clone(),
         virtual_kinds: HashMap::new(),
+        limits: torch_remote::apiserver::limit::Settings::default(),
+        trail: torch_remote::apiserver::audit::Trail::new(api.objects.pool().clone(), 90).0,
         metrics: None,
         stop: api.stop.clone(),
     };

@@ -23,7 +23,11 @@ pub fn check(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
 }
 
 fn check_name(kind: &Kind, metadata: &Value, errors: &mut Vec<FieldError>) {
-    let judge = if kind.kind == "Namespace" { format::label } else { format::subdomain };
+    let judge = match (kind.group, kind.kind) {
+        ("", "Namespace") => format::label,
+        (crate::rbac::GROUP, _) => format::path_segment,
+        _ => format::subdomain,
+    };
     let text = |field: &str| metadata[field].as_str().filter(|text| !text.is_empty());
     match (text("name"), text("generateName")) {
         (None, None) => errors.push(FieldError::required("metadata.name", "name or generateName is required")),

@@ -7,6 +7,7 @@ use torch_remote_api::{
     field::FieldError,
     kinds,
     openapi::{documents, index},
+    rbac::{Action, Target},
     status::{Reason, Status},
     table::{Include, table},
 };
@@ -22,7 +23,13 @@ fn openapi_documents_are_as_reviewed() {
     let paths: Vec<&str> = documents.iter().map(|document| document.path.as_str()).collect();
     assert_eq!(
         paths,
-        ["api/v1", "apis/apiextensions.k8s.io/v1", "apis/events.k8s.io/v1", "apis/torchremote.dev/v1alpha1"]
+        [
+            "api/v1",
+            "apis/apiextensions.k8s.io/v1",
+            "apis/events.k8s.io/v1",
+            "apis/rbac.authorization.k8s.io/v1",
+            "apis/torchremote.dev/v1alpha1",
+        ]
     );
     for document in &documents {
         golden::compare_json(&format!("openapi-{}.json", document.path.replace('/', "-")), &document.body);
@@ -82,6 +89,8 @@ fn discovery_is_as_reviewed() {
         "/apis": discovery.group_list(),
         "/api/v1": discovery.resource_list("", "v1"),
         "/apis/torchremote.dev": discovery.group("torchremote.dev"),
+        "/apis/authorization.k8s.io/v1": discovery.resource_list("authorization.k8s.io", "v1"),
+        "/apis/rbac.authorization.k8s.io/v1": discovery.resource_list("rbac.authorization.k8s.io", "v1"),
         "/apis/torchremote.dev/v1alpha1": discovery.resource_list("torchremote.dev", "v1alpha1"),
         "/apis/none": discovery.group("none"),
         "/apis/none/v1": discovery.resource_list("none", "v1"),
@@ -112,6 +121,13 @@ fn each_refusal_has_the_text_of_kubernetes() {
         Status::unauthorized(),
         Status::not_allowed(machine, "x", "me", "get", "remotemachines", Some("team")),
         Status::not_allowed(machine, "", "me", "list", "remotemachines", None),
+        Status::denied("me", &Action::on("get", ("torchremote.dev", "deviceleases"), "team", "x"), ""),
+        Status::denied(
+            "me",
+            &Action::on("create", ("", "namespaces"), "", ""),
+            "RBAC: clusterrole.rbac.authorization.k8s.io \"x\" not found",
+        ),
+        Status::denied("me", &Action { verb: "get", target: Target::Path("/metrics") }, ""),
         Status::namespace_terminating(machine, "x", "team"),
         Status::method_not_allowed(machine, "watch"),
         Status::method_not_allowed_here(),
@@ -137,7 +153,7 @@ fn each_refusal_has_the_text_of_kubernetes() {
         let example = all.iter().find(|status| status.reason == Some(reason));
         assert_eq!(example.map(Status::http_code), Some(reason.code()), "{reason:?} has no example here");
     }
-    golden::compare_json("status.json", &serde_json::to_value(all).unwrap());
+    golden::compare_json("status.json", &serde_json::to_value(all.as_slice()).unwrap());
 }
 
 /// What is changed in a good object, and so wrong with it.
@@ -219,6 +235,28 @@ fn wrong_objects() -> Vec<(&'static str, Value)> {
         ("gpuquotas", json!({"spec": {"budget": {"window": "Month"}}})),
         ("gpuquotas", json!({"spec": {"budget": {"window": "Year", "amount": "1", "gpuHours": "1"}}})),
         ("gpuquotas", json!({"spec": {"budget": {"window": "Month", "amount": "1", "gpuHours": "1"}}})),
+        ("roles", json!({"rules": [{"verbs": []}]})),
+        ("roles", json!({"rules": [{"verbs": ["get"]}]})),
+        ("roles", json!({"rules": [{"verbs": ["get"], "nonResourceURLs": ["/metrics"]}]})),
+        (
+            "clusterroles",
+            json!({"rules": [{"verbs": ["get"], "resources": ["events"], "nonResourceURLs": ["/metrics"]}]}),
+        ),
+        ("clusterroles", json!({"rules": [{"resources": "events"}]})),
+        ("clusterroles", json!({"aggregationRule": {}})),
+        ("clusterroles", json!({"metadata": {"name": "a/b"}})),
+        (
+            "clusterroles",
+            json!({"aggregationRule": {"clusterRoleSelectors": [{"matchExpressions": [{"key": "a", "operator": "In"}, {"key": "", "operator": "Like"}]}]}}),
+        ),
+        ("rolebindings", json!({"roleRef": {"apiGroup": "other", "kind": "User", "name": ""}})),
+        ("rolebindings", json!({"roleRef": null})),
+        (
+            "rolebindings",
+            json!({"subjects": [{"kind": "User", "name": ""}, {"kind": "Robot", "name": "r"}, {"kind": "ServiceAccount", "apiGroup": "x", "name": "A b"}]}),
+        ),
+        ("clusterrolebindings", json!({"subjects": [{"kind": "ServiceAccount", "name": "bot"}]})),
+        ("clusterrolebindings", json!({"roleRef": {"kind": "Role"}})),
         ("namespaces", json!({"metadata": {"name": "team.a"}})),
         ("namespaces", json!({"spec": {"finalizers": ["mine"]}})),
         ("events", json!({"involvedObject": {"namespace": "other"}})),
@@ -255,6 +293,7 @@ fn each_forbidden_change_is_refused_with_a_text_that_helps() {
         ("deviceleases", held.clone(), json!({"status": {"holder": "bob"}})),
         ("deviceleases", held, json!({"status": {"holder": null}})),
         ("providers", json!({}), json!({"spec": {"type": "Static"}})),
+        ("rolebindings", json!({}), json!({"roleRef": {"name": "user"}})),
         ("remotemachines", deleting, json!({"metadata": {"finalizers": ["a.b/c", "a.b/d"]}})),
     ];
     let mut text = String::new();

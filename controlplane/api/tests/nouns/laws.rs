@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use torch_remote_api::{
-    column::Cell, device::Device, event::Event, kinds, lease::DeviceLease, machine::RemoteMachine,
-    namespace::Namespace, path, pool::MachinePool, provider::Provider, quota::GpuQuota, schema, secret::Secret,
-    service_account::ServiceAccount, tensor::Tensor,
+    audit::AuditEvent, column::Cell, device::Device, event::Event, kinds, lease::DeviceLease, machine::RemoteMachine,
+    namespace::Namespace, object::ObjectMeta, path, pool::MachinePool, provider::Provider, quota::GpuQuota, rbac,
+    schema, secret::Secret, service_account::ServiceAccount, tensor::Tensor,
 };
 
 use crate::support::{full, good, judged, kind, merge};
@@ -104,6 +104,17 @@ fn fitting_kind() -> impl Strategy<Value = (&'static str, Value)> {
     })
 }
 
+/// A kind whose fields lie beside its metadata.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Flat<T> {
+    api_version: String,
+    kind: String,
+    metadata: ObjectMeta,
+    #[serde(flatten)]
+    own: T,
+}
+
 /// Reads the object as the kind's Rust type, and writes it again.
 fn through_type(plural: &str, object: Value) -> Result<Value, String> {
     fn pass<T: serde::Serialize + serde::de::DeserializeOwned>(object: Value) -> Result<Value, String> {
@@ -122,6 +133,10 @@ fn through_type(plural: &str, object: Value) -> Result<Value, String> {
         "gpuquotas" => pass::<GpuQuota>(object),
         "devices" => pass::<Device>(object),
         "tensors" => pass::<Tensor>(object),
+        "roles" => pass::<Flat<rbac::Role>>(object),
+        "clusterroles" => pass::<Flat<rbac::ClusterRole>>(object),
+        "rolebindings" | "clusterrolebindings" => pass::<Flat<rbac::Binding>>(object),
+        "auditevents" => pass::<Flat<AuditEvent>>(object),
         "customresourcedefinitions" => Ok(object),
         other => Err(format!("no type for {other}")),
     }

@@ -31,6 +31,14 @@ pub fn good(plural: &str) -> Value {
             });
             json!({"status": status})
         }
+        "roles" | "clusterroles" => {
+            json!({"rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["events"]}]})
+        }
+        "rolebindings" | "clusterrolebindings" => {
+            let subject = json!({"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "amy"});
+            json!({"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "viewer"}, "subjects": [subject]})
+        }
+        "auditevents" => json!({"user": "amy", "verb": "get", "decision": "Deny", "code": 403}),
         other => panic!("no good {other}"),
     };
     let mut object = json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": "x"}});
@@ -68,6 +76,15 @@ pub fn full(plural: &str) -> Value {
             "phase": "Leased", "holder": "amy", "lease": "default/a", "memoryBytes": 85_899_345_920_u64, "memoryUsedBytes": 1_610_612_736,
         }}),
         "tensors" => json!({"status": {"shape": [32, 32], "holder": "amy"}}),
+        "roles" | "clusterroles" => json!({}),
+        "rolebindings" | "clusterrolebindings" => json!({"subjects": [
+            {"kind": "User", "name": "amy"}, {"kind": "User", "name": "bob"}, {"kind": "Group", "name": "vision"},
+            {"kind": "ServiceAccount", "name": "bot", "namespace": "team"},
+        ]}),
+        "auditevents" => json!({
+            "object": {"group": "torchremote.dev", "resource": "deviceleases", "namespace": "team", "name": "a", "subresource": "token"},
+            "impersonatedBy": "root", "from": "10.0.0.7", "traceID": "4bf92f3577b34da6a3ce929d0e0e4736", "reason": "not the holder",
+        }),
         "customresourcedefinitions" => json!({}),
         other => panic!("no full {other}"),
     };

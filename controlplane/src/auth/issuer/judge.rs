@@ -84,7 +84,7 @@ pub(super) fn claims(token: &str, settings: &Settings, now: i64) -> Result<Calle
     if begins > now + SKEW || issued > now + SKEW {
         return Err(Refused::Early);
     }
-    Ok(Caller { name: user(&claims, settings)?, groups: groups(&claims, settings)? })
+    Ok(Caller { name: user(&claims, settings)?, groups: groups(&claims, settings)?, ..Caller::default() })
 }
 
 fn user(claims: &Value, settings: &Settings) -> Result<String, Refused> {

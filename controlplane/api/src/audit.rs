@@ -1,0 +1,63 @@
+//! AuditEvent: a call that wrote something or was refused, or an event of a lease.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What happened, by whom, from where, and what was decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEvent {
+    /// Who did it; empty for a call that did not say believably; `system:control-plane` for what it did by itself.
+    #[serde(default)]
+    pub user: String,
+    /// Groups of the user.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// Who did it in the user's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impersonated_by: Option<String>,
+    /// What was done: a verb of the API, or `grant`, `bind`, `wait` and `end` of a lease.
+    #[serde(default)]
+    pub verb: String,
+    /// To what; none for a path that is no resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<AuditObject>,
+    /// The path that was called.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// Allow or Deny.
+    #[serde(default)]
+    pub decision: String,
+    /// By which role it is allowed, or why it was refused.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// HTTP status code of the answer; 499: the client went away before it; 0: no call.
+    #[serde(default)]
+    pub code: i32,
+    /// Address of the caller.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub from: String,
+    /// Trace of the call.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "traceID")]
+    pub trace_id: Option<String>,
+}
+
+/// An object that was acted on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuditObject {
+    /// API group.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// Plural.
+    #[serde(default)]
+    pub resource: String,
+    /// Part of the object.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subresource: String,
+    /// Namespace.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Name; empty for all of them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+}

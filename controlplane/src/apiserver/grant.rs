@@ -1,0 +1,87 @@
+//! Nobody grants what it does not have: roles and bindings are judged against the rights of who writes them.
+
+use serde_json::Value;
+use torch_remote_api::rbac::{Action, Binding, Decision, PolicyRule, Role};
+use torch_remote_api::status::Status;
+use torch_remote_api::{Kind, by_plural};
+
+use super::failure::Failure;
+use super::objects::Call;
+use crate::store::Resource;
+
+impl Call {
+    /// Whether the caller, who may patch the object, may make it, which is not there.
+    ///
+    /// # Errors
+    /// 403.
+    pub(super) fn may_make(&self) -> Result<(), Failure> {
+        let namespace = self.namespace.as_deref().unwrap_or_default();
+        let action = Action::on("create", (self.kind.group, self.kind.plural), namespace, &self.name);
+        match self.server.policies().decide(self.caller.user(), &action) {
+            Decision::Allowed(_) => Ok(()),
+            Decision::Denied(why) => Err(Status::denied(&self.caller.name, &action, &why).into()),
+        }
+    }
+
+    /// Whether the caller may write this role or binding over `old`; of other kinds always. Who has the verb `escalate` on a role, or `bind` on the role of a
+    /// binding, need not have its rights.
+    ///
+    /// # Errors
+    /// 403: rights would be granted that the caller does not have; 404: the role to bind does not exist.
+    pub(super) fn may_grant(&self, new: &Value, old: Option<&Value>) -> Result<(), Failure> {
+        if !self.resource.decides() || self.caller.administrator() {
+            return Ok(());
+        }
+        let name = new["metadata"]["name"].as_str().unwrap_or_default();
+        let same = |fields: &[&str]| old.is_some_and(|old| fields.iter().all(|field| old[*field] == new[*field]));
+        match self.resource {
+            Resource::ROLES | Resource::CLUSTER_ROLES if same(&["rules", "aggregationRule"]) => Ok(()),
+            Resource::ROLES | Resource::CLUSTER_ROLES => self.may_write_role(name, new),
+            _ if same(&["roleRef", "subjects"]) => Ok(()),
+            _ => self.may_bind(name, new),
+        }
+    }
+
+    fn may_write_role(&self, name: &str, role: &Value) -> Result<(), Failure> {
+        let namespace = self.namespace.as_deref().unwrap_or_default();
+        let policy = self.server.policies().current();
+        let escalate = Action::on("escalate", (self.kind.group, self.kind.plural), namespace, name);
+        if policy.decide(self.caller.user(), &escalate).allowed() {
+            return Ok(());
+        }
+        let rules = read::<Role>(role)?.rules;
+        policy.may_grant(self.caller.user(), namespace, &rules).map_err(|why| self.forbidden(name, &why))?;
+        if !role["aggregationRule"].is_null() {
+            let star = || vec!["*".to_owned()];
+            let everything =
+                PolicyRule { verbs: star(), api_groups: star(), resources: star(), ..PolicyRule::default() };
+            let why = "must have cluster-admin privileges to use the aggregationRule";
+            policy.may_grant(self.caller.user(), "", &[everything]).map_err(|_| self.forbidden(name, why))?;
+        }
+        Ok(())
+    }
+
+    fn may_bind(&self, name: &str, binding: &Value) -> Result<(), Failure> {
+        let namespace = self.namespace.as_deref().unwrap_or_default();
+        let role = read::<Binding>(binding)?.role_ref;
+        let plural = if role.kind == "Role" { Resource::ROLES.plural } else { Resource::CLUSTER_ROLES.plural };
+        let policy = self.server.policies().current();
+        let bind = Action::on("bind", (self.kind.group, plural), namespace, &role.name);
+        if policy.decide(self.caller.user(), &bind).allowed() {
+            return Ok(());
+        }
+        let Some(rules) = policy.rules(&role, namespace) else {
+            let kind: &Kind = by_plural(self.kind.group, plural).unwrap_or(self.kind);
+            return Err(Status::not_found(kind, &role.name).into());
+        };
+        policy.may_grant(self.caller.user(), namespace, &rules).map_err(|why| self.forbidden(name, &why))
+    }
+
+    fn forbidden(&self, name: &str, why: &str) -> Failure {
+        Status::forbidden(self.kind, name, why).into()
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(object: &Value) -> Result<T, Failure> {
+    T::deserialize(object).map_err(|error| Failure::bad_request(format!("the object is not of its kind: {error}")))
+}

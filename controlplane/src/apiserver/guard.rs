@@ -1,0 +1,177 @@
+//! What stands before every route that is not public: who calls, how often, as whom, and may they? What writes or is refused is audited.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use torch_remote_api::rbac::{Decision, Target};
+use torch_remote_api::status::Status;
+
+use super::Server;
+use super::asks::{Asked, Asks};
+use super::audit::Made;
+use super::failure::{Failure, Said};
+use super::impersonate::impersonated;
+use super::limit::{Lane, TooMuch};
+use crate::auth::{Caller, Refused};
+use crate::store::audit::Entry;
+use crate::telemetry;
+
+/// Longest wait that a refusal names, seconds.
+const LONGEST_WAIT: f64 = 60.0;
+
+/// The server, and what each of its routes is about.
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) server: Server,
+    pub(super) asks: Arc<HashMap<String, Asks>>,
+}
+
+/// Lets the call through to its handler, or refuses it.
+pub(super) async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    // A path that there is not is a path: who may not call it does not learn that.
+    let asks = path.and_then(|path| gate.asks.get(&path).copied()).unwrap_or(Asks::Path);
+    let asked = Asked::of(asks, &mut request).await;
+    let mut call = Guarded { server: gate.server, entry: entry(&asked, &request), asked };
+    let (caller, reason) = match call.admit(request.headers()).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return call.refuse(refusal),
+    };
+    call.entry.reason = reason;
+    request.extensions_mut().insert(caller);
+    if !call.asked.writes() {
+        return next.run(request).await;
+    }
+    let pending = match call.server.trail().place(call.entry).await {
+        Ok(pending) => pending,
+        Err(failure) => return failure.into_response(),
+    };
+    let response = next.run(request).await;
+    pending.done(|entry| finish(entry, &response));
+    response
+}
+
+struct Guarded {
+    server: Server,
+    asked: Asked,
+    entry: Entry,
+}
+
+/// A refusal, and whether it is told in the audit: of many in a row only some are.
+struct Refusal {
+    failure: Failure,
+    told: bool,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self { failure, told: true }
+    }
+}
+
+impl Guarded {
+    /// Who calls, as whom, and by what it is allowed.
+    async fn admit(&mut self, headers: &HeaderMap) -> Result<(Caller, String), Refusal> {
+        let caller = match self.server.authenticator().caller(headers).await {
+            Ok(caller) => caller,
+            Err(refused) => return Err(self.unauthorized(&refused)),
+        };
+        tracing::Span::current().record("user", &caller.name);
+        self.entry.who.clone_from(&caller.name);
+        self.entry.groups.clone_from(&caller.groups);
+        let lane = if self.asked.keeps_alive() { Lane::Renewals } else { Lane::Requests };
+        if !caller.administrator() {
+            self.server
+                .limits()
+                .take(lane, &caller.name, Instant::now())
+                .map_err(|much| too_many(much, &mut self.entry))?;
+        }
+        let policy = self.server.policies().current();
+        let caller = match impersonated(&policy, &caller, headers)? {
+            None => caller,
+            Some(other) => {
+                self.entry.impersonator = Some(std::mem::replace(&mut self.entry.who, other.name.clone()));
+                self.entry.groups.clone_from(&other.groups);
+                other
+            }
+        };
+        let action = self.asked.action();
+        match policy.decide(caller.user(), &action) {
+            Decision::Allowed(by) => Ok((caller, by.to_string())),
+            Decision::Denied(why) => Err(Failure::from(Status::denied(&caller.name, &action, &why)).into()),
+        }
+    }
+
+    fn unauthorized(&mut self, refused: &Refused) -> Refusal {
+        metrics::counter!("torchremote_auth_failures_total").increment(1);
+        tracing::info!(%refused, path = self.asked.path, "call refused");
+        let address = self.entry.peer.rsplit_once(':').map_or("", |(address, _)| address).to_owned();
+        match self.server.limits().take(Lane::Failures, &address, Instant::now()) {
+            Ok(()) => Failure::unauthorized(refused).into(),
+            Err(much) => too_many(much, &mut self.entry),
+        }
+    }
+
+    fn refuse(mut self, Refusal { failure, told }: Refusal) -> Response {
+        let status = failure.status();
+        let code = status.http_code();
+        if told && matches!(code, 401 | 403 | 429) {
+            self.entry.denied = true;
+            self.entry.code = code;
+            self.entry.reason = format!("{}{}", status.message, self.entry.reason);
+            self.server.trail().tell(self.entry);
+        }
+        failure.into_response()
+    }
+}
+
+fn too_many(much: TooMuch, entry: &mut Entry) -> Refusal {
+    metrics::counter!("torchremote_requests_limited_total").increment(1);
+    if let Some(times) = much.tell.filter(|times| *times > 1) {
+        entry.reason = format!(" ({times} times since it was told last)");
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 60")]
+    let seconds = much.retry_after.as_secs_f64().ceil().clamp(1.0, LONGEST_WAIT) as u32;
+    Refusal { failure: Status::too_many_requests(seconds).into(), told: much.tell.is_some() }
+}
+
+fn entry(asked: &Asked, request: &Request) -> Entry {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    // `00-TRACE-SPAN-FLAGS`.
+    let trace = telemetry::traceparent().and_then(|text| text.split('-').nth(1).map(str::to_owned));
+    let mut entry = Entry {
+        verb: asked.verb.to_owned(),
+        path: asked.path.clone(),
+        peer: peer.map(|ConnectInfo(peer)| peer.to_string()).unwrap_or_default(),
+        trace,
+        ..Entry::default()
+    };
+    if let Target::Resource { group, resource, subresource, namespace, name } = asked.action().target {
+        entry.group = group.to_owned();
+        entry.resource = resource.to_owned();
+        entry.subresource = subresource.to_owned();
+        entry.namespace = namespace.to_owned();
+        entry.name = name.to_owned();
+    }
+    entry
+}
+
+/// What only the answer says: its code, the name that was made, and why a handler refused.
+fn finish(entry: &mut Entry, response: &Response) {
+    entry.code = response.status().as_u16();
+    if let Some(Made(name)) = response.extensions().get::<Made>().filter(|_| entry.name.is_empty()) {
+        entry.name.clone_from(name);
+    }
+    let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS];
+    if refused.contains(&response.status()) {
+        entry.denied = true;
+        // Of other failures nothing is kept: their texts may hold what was sent.
+        entry.reason = response.extensions().get::<Said>().map(|Said(text)| text.clone()).unwrap_or_default();
+    }
+}

@@ -1,0 +1,231 @@
+//! How much one caller may ask for: a bucket of tokens each, refilled at a rate; a lane of its own for what keeps leases alive; a number of watches.
+//!
+//! Pure but for the mutex: time comes in. Administrators are not limited, so that there is a way in while somebody else floods. Bounded: callers that are
+//! quiet are forgotten.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Callers remembered; beyond, those with a full bucket are forgotten.
+const REMEMBERED: usize = 10_000;
+/// How often a caller that is refused again and again leaves a row in the audit.
+const TOLD: Duration = Duration::from_secs(1);
+
+/// What each caller may ask for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// Requests.
+    pub requests: Rate,
+    /// Renewals of leases and calls for tokens, which the former do not use up.
+    pub renewals: Rate,
+    /// Calls of one address that do not say believably whose they are.
+    pub failures: Rate,
+    /// Watches at once.
+    pub watches: usize,
+}
+
+/// So many per second, and so many at once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// On average.
+    pub per_second: f64,
+    /// At once after a pause.
+    pub burst: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            requests: Rate { per_second: 200.0, burst: 1000.0 },
+            renewals: Rate { per_second: 100.0, burst: 500.0 },
+            failures: Rate { per_second: 20.0, burst: 100.0 },
+            watches: 2000,
+        }
+    }
+}
+
+/// Which bucket a call takes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Most calls.
+    Requests,
+    /// Renewals and tokens.
+    Renewals,
+    /// Calls that did not say believably whose they are, by address.
+    Failures,
+}
+
+/// Asked for too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMuch {
+    /// A try before is in vain.
+    pub retry_after: Duration,
+    /// For the audit, now and then: how often it was refused since it was told last.
+    pub tell: Option<u32>,
+}
+
+/// All callers' buckets.
+#[derive(Debug)]
+pub struct Limits {
+    settings: Settings,
+    buckets: Mutex<HashMap<(Lane, String), Bucket>>,
+    watches: Mutex<HashMap<String, usize>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+    refused: u32,
+    told: Option<Instant>,
+}
+
+impl Bucket {
+    fn full(rate: Rate, now: Instant) -> Self {
+        Self { tokens: rate.burst, at: now, refused: 0, told: None }
+    }
+
+    fn refill(&mut self, rate: Rate, now: Instant) {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.tokens = (self.tokens + passed * rate.per_second).min(rate.burst);
+        self.at = now;
+    }
+
+    fn take(&mut self, rate: Rate, now: Instant) -> Result<(), TooMuch> {
+        self.refill(rate, now);
+        if self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            return Ok(());
+        }
+        self.refused += 1;
+        let quiet = self.told.is_none_or(|told| now.saturating_duration_since(told) >= TOLD);
+        let tell = quiet.then(|| std::mem::take(&mut self.refused));
+        if quiet {
+            self.told = Some(now);
+        }
+        let wait = (1.0 - self.tokens) / rate.per_second.max(0.001);
+        Err(TooMuch { retry_after: Duration::from_secs_f64(wait), tell })
+    }
+}
+
+impl Limits {
+    /// With full buckets.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, buckets: Mutex::default(), watches: Mutex::default() }
+    }
+
+    fn rate(&self, lane: Lane) -> Rate {
+        match lane {
+            Lane::Requests => self.settings.requests,
+            Lane::Renewals => self.settings.renewals,
+            Lane::Failures => self.settings.failures,
+        }
+    }
+
+    /// Takes a token from the bucket of this caller.
+    ///
+    /// # Errors
+    /// It is empty.
+    pub fn take(&self, lane: Lane, who: &str, now: Instant) -> Result<(), TooMuch> {
+        let rate = self.rate(lane);
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= REMEMBERED {
+            buckets.retain(|(lane, _), bucket| {
+                let rate = self.rate(*lane);
+                bucket.refill(rate, now);
+                bucket.tokens < rate.burst
+            });
+        }
+        // With all places taken by callers that are not quiet, a new one is judged as if it came after a pause.
+        let room = buckets.len() < REMEMBERED;
+        match buckets.entry((lane, who.to_owned())) {
+            Entry::Occupied(mut bucket) => bucket.get_mut().take(rate, now),
+            Entry::Vacant(place) if room => place.insert(Bucket::full(rate, now)).take(rate, now),
+            Entry::Vacant(_) => Ok(()),
+        }
+    }
+
+    /// A place for one more watch of this caller, given back when it is dropped; none when it has as many as it may.
+    pub fn watch(self: &Arc<Self>, who: &str, unlimited: bool) -> Option<Place> {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = watches.entry(who.to_owned()).or_default();
+        if *open >= self.settings.watches && !unlimited {
+            return None;
+        }
+        *open += 1;
+        Some(Place { limits: self.clone(), who: who.to_owned() })
+    }
+}
+
+/// A watch's place among those of its caller.
+#[derive(Debug)]
+pub struct Place {
+    limits: Arc<Limits>,
+    who: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut watches = self.limits.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut open) = watches.entry(std::mem::take(&mut self.who)) {
+            *open.get_mut() -= 1;
+            if *open.get() == 0 {
+                open.remove();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        let small = Rate { per_second: 2.0, burst: 3.0 };
+        Limits::new(Settings { requests: small, renewals: small, failures: small, watches: 2 })
+    }
+
+    #[test]
+    fn who_has_used_up_its_tokens_waits_for_the_next_and_others_do_not() {
+        let (limits, start) = (limits(), Instant::now());
+        for _ in 0..3 {
+            assert_eq!(limits.take(Lane::Requests, "ana", start), Ok(()));
+        }
+        let refused = limits.take(Lane::Requests, "ana", start).unwrap_err();
+        assert_eq!((refused.retry_after, refused.tell), (Duration::from_millis(500), Some(1)));
+        assert_eq!(limits.take(Lane::Requests, "ana", start).unwrap_err().tell, None, "told a moment ago");
+        assert_eq!(limits.take(Lane::Requests, "bob", start), Ok(()));
+        assert_eq!(limits.take(Lane::Renewals, "ana", start), Ok(()), "leases are kept alive all the same");
+        assert_eq!(limits.take(Lane::Requests, "ana", start + Duration::from_millis(500)), Ok(()));
+        let later = start + Duration::from_millis(1100);
+        assert_eq!(limits.take(Lane::Requests, "ana", later), Ok(()));
+        assert_eq!(limits.take(Lane::Requests, "ana", later).unwrap_err().tell, Some(2), "with what was not told");
+    }
+
+    #[test]
+    fn callers_that_are_quiet_are_forgotten_and_those_that_are_not_are_not() {
+        let (limits, start) = (limits(), Instant::now());
+        for caller in 0..REMEMBERED {
+            limits.take(Lane::Requests, &caller.to_string(), start).unwrap();
+        }
+        assert_eq!(limits.take(Lane::Requests, "new", start), Ok(()), "nobody is locked out");
+        assert_eq!(limits.buckets.lock().unwrap().len(), REMEMBERED);
+        limits.take(Lane::Requests, "new", start + Duration::from_secs(10)).unwrap();
+        assert_eq!(limits.buckets.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_caller_has_so_many_watches_at_once_and_no_more() {
+        let limits = Arc::new(limits());
+        let held = [limits.watch("ana", false), limits.watch("ana", false)];
+        assert!(held.iter().all(Option::is_some));
+        assert!(limits.watch("ana", false).is_none());
+        assert!(limits.watch("ana", true).is_some());
+        assert!(limits.watch("bob", false).is_some());
+        drop(held);
+        assert!(limits.watch("ana", false).is_some());
+        assert!(limits.watches.lock().unwrap().is_empty());
+    }
+}
