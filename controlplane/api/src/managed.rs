@@ -173,6 +173,12 @@ impl Owners {
         (!sorted.is_empty()).then(|| sorted.into_iter().map(Owner::encode).collect())
     }
 
+    /// Whether the same own the same; since when does not matter.
+    pub fn agree(&self, others: &Self) -> bool {
+        let has = |owner: &Owner| others.find(owner).is_some_and(|other| other.fields == owner.fields);
+        self.0.len() == others.0.len() && self.0.iter().all(has)
+    }
+
     /// Whether nobody owns anything.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

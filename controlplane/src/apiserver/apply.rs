@@ -79,11 +79,15 @@ impl Call {
 
     async fn lay_over(&self, write: &mut Write, live: &Object, with: &Configuration) -> Result<Object, Failure> {
         let writer = self.writer(&with.writer);
-        let applied = writer.apply(Owners::of(&live.body), &live.body, &with.body, with.force);
+        let before = Owners::of(&live.body);
+        let applied = writer.apply(before.clone(), &live.body, &with.body, with.force);
         let Applied { mut object, owners } = applied.map_err(conflicting)?;
         self.kind.default(&mut object);
         admission::drop_empty(&mut object);
-        self.replace(write, live, object).await?;
+        let object = self.replace(write, live, object).await?;
+        if object == *live && owners.agree(&before) {
+            return Ok(object);
+        }
         write.attribute(&self.key(), owners.encode()).map_err(|error| self.refused(error))
     }
 

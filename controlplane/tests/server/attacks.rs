@@ -165,6 +165,13 @@ async fn every_attack_on_the_list_is_refused_by_the_api() {
     let answer = api.raw("GET", "/api/v1/namespaces", &two, Body::empty()).await;
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "two headers");
     assert_eq!(code(&api, &good).await, StatusCode::OK, "and the good one is still good");
+    let rows = async {
+        let told = "select count(*) from audit where code = 401 and decision = 'Deny' and who = '' and path = '/api/v1/namespaces'";
+        while sqlx::query_scalar::<_, i64>(told).fetch_one(api.objects.pool()).await.unwrap() <= attacks.len() as i64 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), rows).await.expect("each has left a row in the audit");
 }
 
 #[tokio::test]

@@ -88,6 +88,34 @@ async fn objects_are_listed_in_pages_written_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_controller_applies_what_it_owns_and_hears_of_conflicts() {
+    let api = Api::start().await;
+    let machines = machines(&client(&api).await);
+    let configuration = |timeout: &str| {
+        let mut body = machine("box");
+        body["spec"]["timeout"] = json!(timeout);
+        Patch::Apply(body)
+    };
+    let ours = PatchParams::apply("controller");
+    let made = machines.patch("box", &ours, &configuration("2h")).await.unwrap();
+    let again = machines.patch("box", &ours, &configuration("2h")).await.unwrap();
+    assert_eq!(again.resource_version(), made.resource_version(), "to apply again is no write");
+    assert_eq!(made.managed_fields()[0].manager.as_deref(), Some("controller"));
+    let theirs = PatchParams::apply("other");
+    let refused = machines.patch("box", &theirs, &configuration("3h")).await.unwrap_err();
+    let kube::Error::Api(status) = refused else { panic!("{refused}") };
+    assert_eq!((status.code, status.reason.as_str()), (409, "Conflict"));
+    assert_eq!(status.message, r#"Apply failed with 1 conflict: conflict with "controller": .spec.timeout"#);
+    let forced = machines.patch("box", &theirs.force(), &configuration("3h")).await.unwrap();
+    assert_eq!(forced.data["spec"]["timeout"], "3h");
+    let through_status = json!({
+        "apiVersion": "torchremote.dev/v1alpha1", "kind": "RemoteMachine", "status": {"phase": "Ready"},
+    });
+    let shown = machines.patch_status("box", &ours, &Patch::Apply(through_status)).await.unwrap();
+    assert_eq!(shown.data["status"]["phase"], "Ready");
+}
+
+#[tokio::test]
 async fn what_is_there_is_discovered() {
     let api = Api::start().await;
     let client = client(&api).await;

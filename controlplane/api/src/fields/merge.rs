@@ -6,11 +6,18 @@ use serde_json::{Map, Value};
 
 use super::Element;
 use super::shape::{self, Shape};
+use crate::schema;
 
 /// What the configuration says, and of the live object whatever it does not speak of.
 pub fn merge(schema: &Value, live: &Value, config: &Value) -> Value {
     let shape = shape::of(schema, &[live, config]);
-    if shape == Shape::Leaf || (shape::empty(live) && shape::empty(config)) {
+    if shape == Shape::Leaf {
+        let mut whole = config.clone();
+        // Who owns a value as a whole owns the defaults in it; without them it would differ from the stored one at each apply.
+        schema::default(schema, &mut whole);
+        return whole;
+    }
+    if shape::empty(live) && shape::empty(config) {
         return config.clone();
     }
     match shape {

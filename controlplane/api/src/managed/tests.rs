@@ -174,6 +174,23 @@ fn an_object_without_owners_was_written_before_the_first_apply() {
 }
 
 #[test]
+fn a_list_owned_as_a_whole_is_owned_with_its_defaults() {
+    let kind = by_kind("torchremote.dev", "DeviceLease").unwrap();
+    let lease = |name| Writer { kind, ..writer(name, 1) };
+    let config = json!({
+        "apiVersion": "torchremote.dev/v1alpha1", "kind": "DeviceLease", "metadata": {"name": "l"}, "spec": {"gpu": [{"type": "CPU"}]},
+    });
+    let mut state = State::default();
+    state.apply_as(lease("ann"), &config, false).unwrap();
+    kind.default(&mut state.object);
+    let before = state.clone();
+    state.apply_as(Writer { now: DateTime::from_timestamp(9, 0).unwrap(), ..lease("ann") }, &config, false).unwrap();
+    assert_eq!((state.object.clone(), state.owners.clone()), (before.object, before.owners));
+    state.apply_as(lease("bob"), &config, false).unwrap();
+    assert_eq!(state.names(), ["ann", "bob"], "the same value is shared");
+}
+
+#[test]
 fn status_is_written_and_owned_through_its_own_path() {
     let mut state = State::default();
     state.apply("ann", 1, &machine(json!({"provider": "local"}))).unwrap();
