@@ -12,7 +12,7 @@ use futures::future::join_all;
 use kube::Client;
 use kube::api::PostParams;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, SeedableRng};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{eventually, folder};
@@ -185,6 +185,8 @@ async fn every_acknowledged_write_is_there_though_replicas_and_postgres_are_kill
     }
     pool.close().await;
     drop(shared);
-    replicas.map(Replica::end);
+    for replica in replicas {
+        replica.end();
+    }
     postgres.stop().unwrap();
 }

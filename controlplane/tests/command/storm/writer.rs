@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::Notify;
 
 use super::watcher::machines;
@@ -68,69 +68,78 @@ impl Writer {
     /// Makes a machine, counts in its annotation up to `steps`, each write once acknowledged before the next. Every write names the state it expects, so
     /// an acknowledged one that was lost is found by the next.
     pub async fn count(&mut self, name: &str, steps: u32) {
-        let made = machine(name);
-        self.insist("create", async |api, ()| match api.create(&PostParams::default(), &made).await {
-            Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => Ok(()),
-            other => other.map(drop),
-        })
-        .await;
+        self.insist(Wish::Create(name.to_owned())).await;
         for step in 1..=steps {
-            let path = "/metadata/annotations/count";
-            let (from, to) = ((step - 1).to_string(), step.to_string());
-            let change: Vec<Value> = vec![
-                json!({"op": "test", "path": path, "value": from}),
-                json!({"op": "replace", "path": path, "value": to}),
-            ];
-            let patch: Patch<()> = Patch::Json(serde_json::from_value(json!(change)).unwrap());
-            let mut lost = None;
-            self.insist("patch", async |api, ()| match api.patch(name, &PatchParams::default(), &patch).await {
-                // The one before may have been done without an answer; then the state is the one wanted.
-                Err(kube::Error::Api(status)) if status.code == 422 => {
-                    let found = api.get(name).await?.metadata.annotations.unwrap_or_default().remove("count");
-                    if found.as_ref() != Some(&to) {
-                        lost = Some(format!("{name} should be at {from} or {to} and is at {found:?}"));
-                    }
-                    Ok(())
-                }
-                other => other.map(drop),
-            })
-            .await;
-            self.wrong.extend(lost);
+            self.insist(Wish::Count { name: name.to_owned(), to: step }).await;
         }
     }
 
     /// Deletes it.
     pub async fn delete(&mut self, name: &str) {
-        self.insist("delete", async |api, ()| match api.delete(name, &DeleteParams::default()).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            other => other.map(drop),
-        })
-        .await;
+        self.insist(Wish::Delete(name.to_owned())).await;
     }
 
     /// Repeats a call, with the replicas in turn, until it is acknowledged.
-    async fn insist(
-        &mut self,
-        what: &str,
-        mut call: impl AsyncFnMut(kube::Api<DynamicObject>, ()) -> Result<(), kube::Error>,
-    ) {
+    async fn insist(&mut self, wish: Wish) {
         let start = tokio::time::Instant::now();
         loop {
             let api = machines(&self.clients[self.turn % self.clients.len()]);
             self.turn += 1;
-            match tokio::time::timeout(Duration::from_secs(60), call(api, ())).await {
-                Ok(Ok(())) => return self.tally.add(),
+            match tokio::time::timeout(ANSWER, wish.call(&api)).await {
+                Ok(Ok(lost)) => {
+                    self.wrong.extend(lost);
+                    return self.tally.add();
+                }
                 Ok(Err(kube::Error::Api(status))) => self.refusals.push(*status),
                 Ok(Err(_)) => {}
-                Err(_) => self.wrong.push(format!("{} {what}: no answer in 60 s", self.name)),
+                Err(_) => self.wrong.push(format!("{}: no answer to {wish:?} in {ANSWER:?}", self.name)),
             }
-            assert!(
-                start.elapsed() < Duration::from_secs(120),
-                "{} {what} is not done in 120 s: {:?}",
-                self.name,
-                self.refusals.last()
-            );
+            let last = self.refusals.last();
+            assert!(start.elapsed() < 2 * ANSWER, "{}: {wish:?} is not done: {last:?}", self.name);
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Longest wait for an answer.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// A write that is right to repeat.
+#[derive(Debug)]
+enum Wish {
+    Create(String),
+    Count { name: String, to: u32 },
+    Delete(String),
+}
+
+impl Wish {
+    /// Does it once. What it returns was found lost.
+    async fn call(&self, api: &kube::Api<DynamicObject>) -> Result<Option<String>, kube::Error> {
+        let refused = |result: Result<(), kube::Error>, fine: &str| match result {
+            Err(kube::Error::Api(status)) if status.reason == fine => Ok(None),
+            other => other.map(|()| None),
+        };
+        match self {
+            Self::Create(name) => {
+                refused(api.create(&PostParams::default(), &machine(name)).await.map(drop), "AlreadyExists")
+            }
+            Self::Delete(name) => refused(api.delete(name, &DeleteParams::default()).await.map(drop), "NotFound"),
+            Self::Count { name, to } => {
+                let path = "/metadata/annotations/count";
+                let (from, to) = ((to - 1).to_string(), to.to_string());
+                let change =
+                    json!([{"op": "test", "path": path, "value": from}, {"op": "replace", "path": path, "value": to}]);
+                let patch: Patch<()> = Patch::Json(serde_json::from_value(change).unwrap());
+                match api.patch(name, &PatchParams::default(), &patch).await {
+                    // The one before may have been done without an answer; then the state is the one wanted.
+                    Err(kube::Error::Api(status)) if status.code == 422 => {
+                        let found = api.get(name).await?.metadata.annotations.unwrap_or_default().remove("count");
+                        let lost = format!("{name} should be at {from} or {to} and is at {found:?}");
+                        Ok((found.as_ref() != Some(&to)).then_some(lost))
+                    }
+                    other => other.map(|_| None),
+                }
+            }
         }
     }
 }
