@@ -75,7 +75,7 @@ impl Call {
             ("DELETE", "") if collection => self.delete_collection(&body::read(body).await?).await,
             ("DELETE", "") => self.delete(&body::read(body).await?).await,
             ("GET" | "PUT" | "PATCH", "scale") => scale::scale(&self, body).await,
-            ("POST", "renew") => lease::renew(&self, &body::read(body).await?).await,
+            ("POST", "renew") => lease::renew(&self).await,
             ("POST", "token") if self.resource == Resource::SERVICE_ACCOUNTS => {
                 service_account::token(&self, &body::read(body).await?).await
             }
