@@ -227,3 +227,15 @@ impl Driver {
         self.due.insert((when, self.count), work);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_news_of_a_pools_machines_are_gathered_and_those_of_others_are_not() {
+        let pool = Work::Pool(Key::new(Resource::POOLS, "default", "train"));
+        let machine = Work::Machine(Key::new(Resource::MACHINES, "default", "train-0"));
+        assert_eq!([pool, machine, Work::Queue].map(|work| patience(&work)), [GATHER, Duration::ZERO, Duration::ZERO]);
+    }
+}

@@ -140,6 +140,24 @@ async fn a_finalizer_is_taken_from_the_object_that_was_judged_and_from_no_other_
 }
 
 #[tokio::test]
+async fn a_namespaced_owner_of_an_object_of_the_cluster_keeps_and_takes_nothing() {
+    let collector = collector().await;
+    let owner = collector.quota(("default", "owner"), &[], &[]).await;
+    let mut write = collector.objects.begin().await.expect("a transaction");
+    let body = json!({
+        "apiVersion": "torchremote.dev/v1alpha1", "kind": "Provider", "spec": {"type": "Local"},
+        "metadata": {"name": "here", "ownerReferences": [of(&owner)]},
+    });
+    write.create(Resource::PROVIDERS, body).await.expect("new");
+    write.commit().await.expect("written");
+    collector.delete(&owner, Propagation::Foreground).await;
+    collector.settle().await;
+    assert!(collector.get("default", "owner").await.is_none(), "nothing holds it");
+    let there = collector.objects.get(&Key::cluster(Resource::PROVIDERS, "here")).await.expect("an answer");
+    assert!(there.is_some_and(|provider| !provider.deleting()));
+}
+
+#[tokio::test]
 async fn two_that_collect_at_once_do_what_one_does() {
     let collector = collector().await;
     let owner = collector.quota(("default", "owner"), &[], &[]).await;
