@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio::sync::{Notify, broadcast};
+use uuid::Uuid;
 
 use super::secret::{self, Column};
 use super::{Key, List, Query, Resource, Write};
@@ -128,6 +129,14 @@ impl Object {
     /// `metadata.uid`.
     pub fn uid(&self) -> &str {
         self.text("/metadata/uid")
+    }
+
+    /// `metadata.uid` as what it is.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn id(&self) -> Result<Uuid, Error> {
+        Uuid::parse_str(self.uid()).map_err(|source| self.malformed(serde::de::Error::custom(source)))
     }
 
     /// `metadata.resourceVersion`; 0 before the first commit.
