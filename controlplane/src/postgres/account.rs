@@ -83,6 +83,9 @@ pub(super) fn choose(found: Vec<Binaries>, dir: &Path) -> Result<(Binaries, Acco
     // Files of root's are of a cluster that ran in a user namespace: no other account could write them.
     for account in users.iter().filter(|_| !rooted) {
         let Account::Other { name, uid, gid } = account else { continue };
+        if !known("/proc/self/uid_map", *uid) || !known("/proc/self/gid_map", *gid) {
+            continue;
+        }
         for binaries in &found {
             match bar(dir, *uid, *gid).or_else(|| bar(binaries.folder(), *uid, *gid)) {
                 None => return Ok((binaries.clone(), account.clone())),
@@ -128,6 +131,22 @@ fn may_enter(folder: &Path, uid: u32, gid: u32) -> bool {
     meta.mode() & bit != 0
 }
 
+/// Whether the user namespace that this process is in has the number: one that it has not can own no file here. Without such maps all are known.
+fn known(map: &str, number: u32) -> bool {
+    fs::read_to_string(map).map_or(true, |map| covers(&map, number))
+}
+
+/// Lines of a map: the first number inside, the first outside, how many.
+fn covers(map: &str, number: u32) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        match (numbers.next(), numbers.nth(1)) {
+            (Some(Ok(first)), Some(Ok(count))) => number.checked_sub(first).is_some_and(|at| at < count),
+            _ => false,
+        }
+    })
+}
+
 /// The first account of the passwd file that `fits`, by name and user id.
 fn lookup(fits: impl Fn(&str, u32) -> bool) -> Option<Account> {
     let passwd = fs::read_to_string("/etc/passwd").ok()?;
@@ -152,4 +171,15 @@ fn namespaces_work(uid: u32, gid: u32) -> bool {
         .stderr(Stdio::null())
         .status();
     status.is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::covers;
+
+    #[test]
+    fn a_namespace_that_maps_root_alone_knows_no_other_user() {
+        let (whole, root) = ("         0          0 4294967295\n", "         0      65534          1\n");
+        assert!(covers(whole, 65534) && covers(root, 0) && !covers(root, 65534) && !covers("", 0));
+    }
 }
