@@ -10,6 +10,7 @@ pub mod apply;
 pub mod asks;
 pub mod audit;
 pub mod body;
+mod delete_options;
 pub mod discovery;
 pub mod failure;
 mod grant;

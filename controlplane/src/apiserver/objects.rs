@@ -8,21 +8,22 @@ use chrono::Utc;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
 use torch_remote_api::Kind;
-use torch_remote_api::field::{Cause, FieldError};
+use torch_remote_api::field::FieldError;
 use torch_remote_api::managed::{Given, Owners, Writer};
 use torch_remote_api::status::Status;
 
 use super::admission::{self, Admitted};
 use super::audit::Made;
+use super::delete_options::DeleteOptions;
 use super::failure::Failure;
-use super::parameters::{self, Asked, FieldValidation, ListOptions, Parameters};
+use super::parameters::{Asked, FieldValidation, ListOptions, Parameters};
 use super::patch::{self, Patch};
 use super::render::{View, answer};
 use super::selection::Selection;
 use super::{Server, body, lease, scale, service_account, watch};
 use crate::auth::Caller;
 use crate::document::Document;
-use crate::store::{Deletion, Error, Key, List, Object, Preconditions, Propagation, Query, Resource, Version, Write};
+use crate::store::{Deletion, Error, Key, List, Object, Preconditions, Query, Resource, Version, Write};
 use crate::telemetry;
 
 /// Names tried for an object that is to have a generated one.
@@ -389,68 +390,12 @@ pub fn version_of(body: &Value) -> Result<Option<i64>, Failure> {
 }
 
 /// A text that may be left out. One of another type is no text left out: what it was to guard would go unguarded.
-fn text_of<'a>(value: &'a Value, field: &str) -> Result<Option<&'a str>, Failure> {
+pub(super) fn text_of<'a>(value: &'a Value, field: &str) -> Result<Option<&'a str>, Failure> {
     match value {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
         other => {
             Err(Failure::bad_request(format!("{field}: Invalid value: {other}: must be a string; put it in quotes")))
         }
-    }
-}
-
-struct DeleteOptions {
-    require: Preconditions,
-    propagation: Propagation,
-    dry_run: bool,
-}
-
-impl DeleteOptions {
-    fn parse(call: &Call, bytes: &[u8]) -> Result<Self, Failure> {
-        let body = if bytes.is_empty() { Value::Null } else { body::object(&call.headers, bytes)?.value };
-        if !body.is_null() && !body.is_object() {
-            return Err(Failure::bad_request("the body of a delete must be DeleteOptions".to_owned()));
-        }
-        let asked: Vec<&str> = body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let text = |field: &str| text_of(&body["preconditions"][field], &format!("preconditions.{field}"));
-        let version = text("resourceVersion")?.map(|version| {
-            version.parse().map_err(|_| {
-                Failure::bad_request(format!(
-                    "preconditions.resourceVersion: {version:?} is not one that this server gave"
-                ))
-            })
-        });
-        Ok(Self {
-            require: Preconditions { uid: text("uid")?.map(str::to_owned), version: version.transpose()? },
-            propagation: propagation(call, &body)?,
-            dry_run: parameters::dry_run(&asked)? || call.parameters.dry_run()?,
-        })
-    }
-}
-
-/// By `propagationPolicy`, or by `orphanDependents` as older clients say it.
-fn propagation(call: &Call, body: &Value) -> Result<Propagation, Failure> {
-    let word = body["propagationPolicy"].as_str().or_else(|| call.parameters.get("propagationPolicy"));
-    let word = word.filter(|word| !word.is_empty());
-    let orphan = body["orphanDependents"]
-        .as_bool()
-        .or_else(|| call.parameters.get("orphanDependents").map(|_| call.parameters.flag("orphanDependents")));
-    let refused = |error: FieldError| Failure::invalid_options("DeleteOptions", &[error]);
-    match (word, orphan) {
-        (Some(word), Some(_)) => Err(refused(FieldError::invalid(
-            "propagationPolicy",
-            word.into(),
-            "orphanDependents and deletionPropagation cannot be both set",
-        ))),
-        (Some("Background"), None) | (None, Some(false)) => Ok(Propagation::Background),
-        (Some("Foreground"), None) => Ok(Propagation::Foreground),
-        (Some("Orphan"), None) | (None, Some(true)) => Ok(Propagation::Orphan),
-        (Some(word), None) => Err(refused(FieldError::new(
-            Cause::NotSupported,
-            "propagationPolicy",
-            word.into(),
-            r#"supported values: "Foreground", "Background", "Orphan", "nil""#,
-        ))),
-        (None, None) => Ok(Propagation::Unsaid),
     }
 }
