@@ -8,13 +8,14 @@ use futures::{Stream, StreamExt};
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::Value;
 use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::io::StreamReader;
 
 use super::{ConnectionArgs, Error, exec, kubeconfig_files};
+use crate::outbound::encoded;
 
 /// A request.
 #[derive(Debug, Clone)]
@@ -269,16 +270,47 @@ impl Connection {
 async fn client(config: &Config, files: &str) -> Result<Client, Error> {
     let mut config = config.clone();
     if let Some(program) = exec::of(&config.auth_info) {
-        let user = serde_json::json!({"token": exec::token(program).await?});
-        config.auth_info = serde_json::from_value(user).expect("a user with a token is a user");
+        let token = exec::token(program).await?;
+        with_token(&mut config.auth_info, &token);
     }
     if let Some(file) = &config.auth_info.token_file {
         let token = std::fs::read_to_string(file);
         let token = token.map_err(|source| Error::Read { path: file.clone(), source })?;
-        let user = serde_json::json!({"token": token.trim()});
-        config.auth_info = serde_json::from_value(user).expect("a user with a token is a user");
+        with_token(&mut config.auth_info, token.trim());
     }
+    impersonate(&mut config, files)?;
     Client::try_from(config).map_err(|source| Error::Credentials { path: files.to_owned(), source: Box::new(source) })
+}
+
+/// The same user with this token, from wherever it came.
+fn with_token(user: &mut AuthInfo, token: &str) {
+    let with: AuthInfo =
+        serde_json::from_value(serde_json::json!({"token": token})).expect("a user with a token is a user");
+    (user.token, user.token_file, user.exec) = (with.token, None, None);
+}
+
+/// `as` of the user: the kube client reads it and does not send it, so that one who meant to do less did more.
+fn impersonate(config: &mut Config, files: &str) -> Result<(), Error> {
+    let user = &config.auth_info;
+    let one = |name: &str, value: &Option<String>| value.clone().map(|value| (name.to_owned(), value));
+    let mut headers = Vec::from_iter(one("impersonate-user", &user.impersonate));
+    headers.extend(one("impersonate-uid", &user.impersonate_uid));
+    let groups = user.impersonate_groups.iter().flatten();
+    headers.extend(groups.map(|group| ("impersonate-group".to_owned(), group.clone())));
+    for (key, values) in user.impersonate_user_extra.iter().flatten() {
+        let key = encoded(&key.to_lowercase());
+        headers.extend(values.iter().map(|value| (format!("impersonate-extra-{key}"), value.clone())));
+    }
+    for (name, value) in headers {
+        let bad = |source: http::Error| Error::Credentials {
+            path: files.to_owned(),
+            source: Box::new(kube::Error::HttpError(source)),
+        };
+        let name = http::HeaderName::try_from(name).map_err(|error| bad(error.into()))?;
+        let value = http::HeaderValue::try_from(value).map_err(|error| bad(error.into()))?;
+        config.headers.push((name, value));
+    }
+    Ok(())
 }
 
 fn refused_token(error: &kube::Error) -> bool {

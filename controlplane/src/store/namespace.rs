@@ -85,7 +85,7 @@ pub async fn collect(objects: Objects, stop: CancellationToken) {
         if let Err(error) = finish_some(&objects, |name| missed || changed.contains(name)).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "could not end a deleted namespace; looking again soon"
+                "not every deleted namespace could be ended; looking again soon"
             );
             scans.reset_at(Instant::now() + AGAIN);
         }
@@ -103,10 +103,19 @@ fn concerned(key: Key) -> Option<String> {
 async fn finish_some(objects: &Objects, wanted: impl Fn(&str) -> bool) -> Result<(), Error> {
     let deleting = sqlx::query_scalar!("select name from object where grp = '' and plural = 'namespaces' and deleting");
     let deleting = deleting.fetch_all(objects.pool()).await.map_err(Error::database("look for deleted namespaces"))?;
+    let mut failed = Ok(());
     for name in deleting.iter().filter(|name| wanted(name)) {
-        finish(objects, name).await?;
+        // One that cannot end does not keep the others.
+        if let Err(error) = finish(objects, name).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                namespace = name,
+                "could not end a deleted namespace"
+            );
+            failed = Err(error);
+        }
     }
-    Ok(())
+    failed
 }
 
 /// What is in a namespace, in the order in which it goes: the next begins when nothing of the one before is left. Leases and machines go together, since
@@ -156,7 +165,8 @@ pub async fn finish(objects: &Objects, name: &str) -> Result<(), Error> {
 }
 
 async fn empty(objects: &Objects, name: &str, resource: Resource, left: &mut Left) -> Result<(), Error> {
-    let list = objects.query(&Query { namespace: Some(name.to_owned()), ..Query::all(resource) }).await?;
+    let query = Query { namespace: Some(name.to_owned()), to_delete: true, ..Query::all(resource) };
+    let list = objects.query(&query).await?;
     for object in list.items {
         let mut held = object.deleting().then(|| object.clone());
         if held.is_none() {
