@@ -244,8 +244,7 @@ fn system() -> Option<Arc<RootCertStore>> {
     ROOTS.get_or_init(read).clone()
 }
 
-/// As it may stand in a URL, all but what is plain everywhere in percent signs.
-pub(crate) fn encoded(text: &str) -> String {
+fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
     let byte = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     text.bytes().map(byte).collect()

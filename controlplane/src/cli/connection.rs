@@ -15,7 +15,6 @@ use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::io::StreamReader;
 
 use super::{ConnectionArgs, Error, exec, kubeconfig_files};
-use crate::outbound::encoded;
 
 /// A request.
 #[derive(Debug, Clone)]
@@ -278,39 +277,14 @@ async fn client(config: &Config, files: &str) -> Result<Client, Error> {
         let token = token.map_err(|source| Error::Read { path: file.clone(), source })?;
         with_token(&mut config.auth_info, token.trim());
     }
-    impersonate(&mut config, files)?;
     Client::try_from(config).map_err(|source| Error::Credentials { path: files.to_owned(), source: Box::new(source) })
 }
 
-/// The same user with this token, from wherever it came.
+/// The same user with this token, from wherever it came; whom it acts as stays.
 fn with_token(user: &mut AuthInfo, token: &str) {
     let with: AuthInfo =
         serde_json::from_value(serde_json::json!({"token": token})).expect("a user with a token is a user");
     (user.token, user.token_file, user.exec) = (with.token, None, None);
-}
-
-/// `as` of the user: the kube client reads it and does not send it, so that one who meant to do less did more.
-fn impersonate(config: &mut Config, files: &str) -> Result<(), Error> {
-    let user = &config.auth_info;
-    let one = |name: &str, value: &Option<String>| value.clone().map(|value| (name.to_owned(), value));
-    let mut headers = Vec::from_iter(one("impersonate-user", &user.impersonate));
-    headers.extend(one("impersonate-uid", &user.impersonate_uid));
-    let groups = user.impersonate_groups.iter().flatten();
-    headers.extend(groups.map(|group| ("impersonate-group".to_owned(), group.clone())));
-    for (key, values) in user.impersonate_user_extra.iter().flatten() {
-        let key = encoded(&key.to_lowercase());
-        headers.extend(values.iter().map(|value| (format!("impersonate-extra-{key}"), value.clone())));
-    }
-    for (name, value) in headers {
-        let bad = |source: http::Error| Error::Credentials {
-            path: files.to_owned(),
-            source: Box::new(kube::Error::HttpError(source)),
-        };
-        let name = http::HeaderName::try_from(name).map_err(|error| bad(error.into()))?;
-        let value = http::HeaderValue::try_from(value).map_err(|error| bad(error.into()))?;
-        config.headers.push((name, value));
-    }
-    Ok(())
 }
 
 fn refused_token(error: &kube::Error) -> bool {

@@ -119,6 +119,8 @@ pub(super) fn open_half(key: &Key, uid: Option<Uuid>, mut body: Value) -> Value 
     if let Some(fields) = body.as_object_mut() {
         fields.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata"));
     }
+    // Else it were no Secret that could be let go of.
+    body["type"] = "Opaque".into();
     body["metadata"]["name"] = key.name.as_str().into();
     body["metadata"]["namespace"] = key.namespace.as_str().into();
     if let Some(uid) = uid {
