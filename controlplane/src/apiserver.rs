@@ -40,9 +40,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use http::Method;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
@@ -63,7 +64,7 @@ use audit::Trail;
 use discovery::Documents;
 use failure::Failure;
 use guard::{Gate, guard};
-use limit::Limits;
+use limit::{Held, Limits};
 use routes::Access;
 pub use virtual_kind::VirtualKind;
 
@@ -209,7 +210,7 @@ impl Server {
         &self.0.policies
     }
 
-    fn limits(&self) -> &Limits {
+    fn limits(&self) -> &Arc<Limits> {
         &self.0.limits
     }
 
@@ -250,8 +251,11 @@ impl Server {
 
     /// Lets one more watch in.
     fn admit_watcher(&self, caller: &Caller) -> Result<Watcher, Failure> {
-        let own =
-            self.0.limits.watch(&caller.name, caller.administrator()).ok_or_else(|| Status::too_many_requests(5))?;
+        let own = self
+            .0
+            .limits
+            .hold(Held::Watch, &caller.name, caller.administrator())
+            .ok_or_else(|| Status::too_many_requests(5))?;
         let permit = self.0.watchers.clone().try_acquire_owned().map_err(|_| Status::too_many_requests(5))?;
         metrics::gauge!("torchremote_watchers").increment(1.0);
         Ok(Watcher { stop: self.0.parts.stop.clone(), _permit: permit, _own: own })
@@ -279,9 +283,9 @@ impl Drop for Watcher {
 
 /// Bounds on how many and how long.
 async fn bound(State(server): State<Server>, request: Request, next: Next) -> Result<Response, Failure> {
-    let path = request.uri().path();
-    let places =
-        if path.ends_with("/renew") || path.ends_with("/token") { &server.0.renewals } else { &server.0.requests };
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let keeps_alive = path.ends_with("/{name}/renew") || path.ends_with("/{name}/token");
+    let places = if keeps_alive { &server.0.renewals } else { &server.0.requests };
     let Ok(_permit) = places.clone().try_acquire_owned() else {
         return Err(Status::too_many_requests(1).into());
     };
@@ -293,16 +297,22 @@ async fn bound(State(server): State<Server>, request: Request, next: Next) -> Re
 /// One span and one measurement for each request.
 async fn observe(request: Request, next: Next) -> Response {
     let start = Instant::now();
-    let method = request.method().clone();
+    let method = known(request.method());
     let span = tracing::info_span!("request", otel.kind = "server", http.request.method = %method, url.path = request.uri().path(), user = tracing::field::Empty);
     telemetry::adopt(&span, request.headers());
-    let route = request.extensions().get::<axum::extract::MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let response = next.run(request).instrument(span.clone()).await;
     let code = response.status().as_u16();
     let labels = [("method", method.to_string()), ("route", route.unwrap_or_default()), ("code", code.to_string())];
     metrics::histogram!("torchremote_api_request_duration_seconds", &labels).record(start.elapsed().as_secs_f64());
     span.in_scope(|| tracing::debug!(code, milliseconds = start.elapsed().as_millis() as u64, "answered"));
     response
+}
+
+/// The method, of those that HTTP has. A caller may invent others: each as a label would be a series that stays.
+fn known(method: &Method) -> &'static str {
+    let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
+    methods.into_iter().find(|known| method == *known).unwrap_or("OTHER")
 }
 
 async fn no_such_path() -> Failure {

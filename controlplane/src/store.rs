@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod audit;
+pub mod bounds;
 pub mod claim;
 pub mod device;
 pub mod event;

@@ -9,8 +9,12 @@ mod explained;
 mod golden;
 #[path = "command/harness.rs"]
 mod harness;
+#[path = "command/replica.rs"]
+mod replica;
 #[path = "command/serve.rs"]
 mod serve;
+#[path = "command/storm.rs"]
+mod storm;
 #[path = "command/trace.rs"]
 mod trace;
 #[path = "command/up.rs"]

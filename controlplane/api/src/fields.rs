@@ -20,6 +20,9 @@ pub use merge::merge;
 pub use remove::remove;
 use shape::Shape;
 
+/// Fields below each other that a set may have; objects are less deep.
+const DEEPEST: usize = 64;
+
 /// A set of fields. A field below another does not contain it, nor the other way round.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FieldSet(BTreeMap<Element, Node>);
@@ -49,6 +52,13 @@ impl FieldSet {
     /// # Errors
     /// It is not `FieldsV1`.
     pub fn decode(fields: &Value) -> Result<Self, Malformed> {
+        Self::decode_at(fields, 0)
+    }
+
+    fn decode_at(fields: &Value, depth: usize) -> Result<Self, Malformed> {
+        if depth > DEEPEST {
+            return Err(Malformed(format!("it is more than {DEEPEST} fields deep")));
+        }
         let map = match fields {
             Value::Object(map) => map,
             Value::Null => return Ok(Self::default()),
@@ -57,7 +67,7 @@ impl FieldSet {
         let mut nodes = BTreeMap::new();
         for (key, value) in map.iter().filter(|(key, _)| *key != ".") {
             let Some(element) = Element::parse(key)? else { continue };
-            let below = Self::decode(value)?;
+            let below = Self::decode_at(value, depth + 1)?;
             let member = below.is_empty() || value.get(".").is_some();
             nodes.insert(element, Node { member, below });
         }

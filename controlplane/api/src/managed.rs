@@ -22,6 +22,11 @@ const ANCIENT: &str = "ancient-changes";
 /// Name for whoever wrote an object that nobody kept owners of.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
+/// Bytes that a writer's name may have.
+const LONGEST_NAME: usize = 128;
+/// Bytes that a subresource's name may have.
+const LONGEST_SUBRESOURCE: usize = 256;
+
 /// How fields came to be owned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
@@ -81,14 +86,19 @@ impl Owner {
         if entry["fieldsType"] != "FieldsV1" {
             return Err(Malformed(format!("invalid fieldsType {:?}", text("fieldsType"))));
         }
-        Ok(Self {
-            name: text("manager"),
-            operation,
-            subresource: text("subresource"),
-            api_version,
-            time: entry["time"].as_str().map(str::to_owned),
-            fields: FieldSet::decode(&entry["fieldsV1"])?,
-        })
+        let (name, subresource) = (text("manager"), text("subresource"));
+        if name.len() > LONGEST_NAME || name.chars().chain(subresource.chars()).any(char::is_control) {
+            return Err(Malformed(format!("manager must be at most {LONGEST_NAME} printable bytes")));
+        }
+        if subresource.len() > LONGEST_SUBRESOURCE {
+            return Err(Malformed(format!("subresource must be at most {LONGEST_SUBRESOURCE} bytes")));
+        }
+        let time = match &entry["time"] {
+            Value::Null => None,
+            Value::String(time) if DateTime::parse_from_rfc3339(time).is_ok() => Some(time.clone()),
+            other => return Err(Malformed(format!("time must be as RFC 3339 writes it, not {other}"))),
+        };
+        Ok(Self { name, operation, subresource, api_version, time, fields: FieldSet::decode(&entry["fieldsV1"])? })
     }
 
     fn encode(&self) -> Value {

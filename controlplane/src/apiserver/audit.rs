@@ -35,6 +35,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 const SWEEP: Duration = Duration::from_secs(3600);
 /// For what is queued when told to stop.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+/// Rows shown at once, whatever limit is asked for; a client reads on.
+const MOST_SHOWN: usize = 5000;
 /// Rows shown when no limit is asked for.
 const SHOWN: usize = 500;
 
@@ -67,9 +69,9 @@ impl Trail {
         }
     }
 
-    /// Takes the row of a refusal, if there is room.
+    /// Takes the row of a refusal, if there is room; half of it is kept for writes, which cannot be made without their rows.
     pub(super) fn tell(&self, entry: Entry) {
-        if self.0.try_send(entry).is_err() {
+        if self.0.capacity() <= QUEUE / 2 || self.0.try_send(entry).is_err() {
             metrics::counter!("torchremote_audit_dropped_total").increment(1);
         }
     }
@@ -117,15 +119,15 @@ impl Writer {
             stop.cancelled().await;
             tokio::time::sleep(LAST_WORDS).await;
         };
+        let forgetting = forget_now_and_then(self.pool.clone(), self.keep_days);
         tokio::select! {
             () = self.write_all(&stop) => {}
+            () = forgetting => {}
             () = late => tracing::error!("the database does not take the last rows of the audit; they are lost"),
         }
     }
 
     async fn write_all(&mut self, stop: &CancellationToken) {
-        let mut sweeps = tokio::time::interval(SWEEP);
-        sweeps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
@@ -138,7 +140,6 @@ impl Writer {
                     batch.clear();
                 }
                 () = stop.cancelled(), if !self.entries.is_closed() => self.entries.close(),
-                _ = sweeps.tick() => self.forget().await,
             }
         }
     }
@@ -173,18 +174,24 @@ impl Writer {
             }
         }
     }
+}
 
-    async fn forget(&self) {
+/// Forgets old rows each hour, beside the writing: there may be so many that it takes minutes. Never returns.
+async fn forget_now_and_then(pool: PgPool, keep_days: u32) {
+    let mut sweeps = tokio::time::interval(SWEEP);
+    sweeps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        sweeps.tick().await;
         loop {
-            match audit::forget(&self.pool, self.keep_days).await {
-                Ok(0) => return,
+            match audit::forget(&pool, keep_days).await {
+                Ok(0) => break,
                 Ok(gone) => tracing::debug!(gone, "old rows of the audit forgotten"),
                 Err(error) => {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "old rows of the audit are not forgotten; trying again in an hour"
                     );
-                    return;
+                    break;
                 }
             }
         }
@@ -212,7 +219,7 @@ impl VirtualKind for Events {
     fn page<'a>(&'a self, page: Page<'a>) -> BoxFuture<'a, Result<List, Error>> {
         Box::pin(async move {
             let before = page.after.and_then(|name| name.parse().ok()).unwrap_or(i64::MAX);
-            let limit = page.limit.unwrap_or(SHOWN);
+            let limit = page.limit.unwrap_or(SHOWN).min(MOST_SHOWN);
             let (rows, resource_version) =
                 audit::page(&self.0, before, i64::try_from(limit).unwrap_or(i64::MAX)).await?;
             // Without a limit the answer ends where it ends: a client that does not know pages gets the newest.

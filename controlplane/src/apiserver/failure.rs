@@ -91,6 +91,7 @@ impl Failure {
                 Status::not_found(by_kind("", "Namespace").unwrap_or(kind), namespace).into()
             }
             Error::NamespaceTerminating { namespace } => Status::namespace_terminating(kind, name, namespace).into(),
+            Error::TooLarge { .. } => Status::failure(Reason::RequestEntityTooLarge, error.to_string()).into(),
             Error::Expired { version, compacted } => Status::too_old(*version, *compacted).into(),
             Error::Future { version, newest } => Status::too_new(*version, *newest).into(),
             Error::NoKey

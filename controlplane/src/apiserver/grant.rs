@@ -1,7 +1,7 @@
 //! Nobody grants what it does not have: roles and bindings are judged against the rights of who writes them.
 
 use serde_json::Value;
-use torch_remote_api::rbac::{Action, Binding, Decision, PolicyRule, Role};
+use torch_remote_api::rbac::{Action, Binding, Decision, PolicyRule, Role, builtin};
 use torch_remote_api::status::Status;
 use torch_remote_api::{Kind, by_plural};
 
@@ -35,6 +35,12 @@ impl Call {
         let name = new["metadata"]["name"].as_str().unwrap_or_default();
         let same = |fields: &[&str]| old.is_some_and(|old| fields.iter().all(|field| old[*field] == new[*field]));
         match self.resource {
+            // Labels decide which other roles take its rules up.
+            Resource::ROLES | Resource::CLUSTER_ROLES
+                if same(&["rules", "aggregationRule"]) && relabelled(old, new) =>
+            {
+                self.may_write_role(name, new)
+            }
             Resource::ROLES | Resource::CLUSTER_ROLES if same(&["rules", "aggregationRule"]) => Ok(()),
             Resource::ROLES | Resource::CLUSTER_ROLES => self.may_write_role(name, new),
             _ if same(&["roleRef", "subjects"]) => Ok(()),
@@ -49,7 +55,8 @@ impl Call {
         if policy.decide(self.caller.user(), &escalate).allowed() {
             return Ok(());
         }
-        let rules = read::<Role>(role)?.rules;
+        let mut rules = read::<Role>(role)?.rules;
+        rules.extend(restored(self.resource == Resource::CLUSTER_ROLES, name));
         policy.may_grant(self.caller.user(), namespace, &rules).map_err(|why| self.forbidden(name, &why))?;
         if !role["aggregationRule"].is_null() {
             let star = || vec!["*".to_owned()];
@@ -70,16 +77,28 @@ impl Call {
         if policy.decide(self.caller.user(), &bind).allowed() {
             return Ok(());
         }
-        let Some(rules) = policy.rules(&role, namespace) else {
+        let Some(mut rules) = policy.rules(&role, namespace).map(|rules| rules.to_vec()) else {
             let kind: &Kind = by_plural(self.kind.group, plural).unwrap_or(self.kind);
             return Err(Status::not_found(kind, &role.name).into());
         };
+        rules.extend(restored(plural == Resource::CLUSTER_ROLES.plural, &role.name));
         policy.may_grant(self.caller.user(), namespace, &rules).map_err(|why| self.forbidden(name, &why))
     }
 
     fn forbidden(&self, name: &str, why: &str) -> Failure {
         Status::forbidden(self.kind, name, why).into()
     }
+}
+
+fn relabelled(old: Option<&Value>, new: &Value) -> bool {
+    old.is_some_and(|old| old["metadata"]["labels"] != new["metadata"]["labels"])
+}
+
+/// The rules that the next start gives a built-in role back, whatever it says now: who writes or binds it deals in them.
+fn restored(cluster: bool, name: &str) -> Vec<PolicyRule> {
+    let roles = builtin::objects().into_iter().filter(|object| cluster && object["kind"] == "ClusterRole");
+    let own = roles.filter(|role| role["metadata"]["name"] == name);
+    own.filter_map(|role| read::<Role>(&role).ok()).flat_map(|role| role.rules).collect()
 }
 
 fn read<T: serde::de::DeserializeOwned>(object: &Value) -> Result<T, Failure> {

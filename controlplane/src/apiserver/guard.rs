@@ -17,7 +17,7 @@ use super::asks::{Asked, Asks};
 use super::audit::Made;
 use super::failure::{Failure, Said};
 use super::impersonate::impersonated;
-use super::limit::{Lane, TooMuch};
+use super::limit::{Held, Lane, Place, TooMuch};
 use crate::auth::{Caller, Refused};
 use crate::store::audit::Entry;
 use crate::telemetry;
@@ -38,7 +38,7 @@ pub(super) async fn guard(State(gate): State<Gate>, mut request: Request, next: 
     // A path that there is not is a path: who may not call it does not learn that.
     let asks = path.and_then(|path| gate.asks.get(&path).copied()).unwrap_or(Asks::Path);
     let asked = Asked::of(asks, &mut request).await;
-    let mut call = Guarded { server: gate.server, entry: entry(&asked, &request), asked };
+    let mut call = Guarded { server: gate.server, entry: entry(&asked, &request), asked, place: None };
     let (caller, reason) = match call.admit(request.headers()).await {
         Ok(admitted) => admitted,
         Err(refusal) => return call.refuse(refusal),
@@ -46,7 +46,12 @@ pub(super) async fn guard(State(gate): State<Gate>, mut request: Request, next: 
     call.entry.reason = reason;
     request.extensions_mut().insert(caller);
     if !call.asked.writes() {
-        return next.run(request).await;
+        let response = next.run(request).await;
+        if refused(&response) {
+            finish(&mut call.entry, &response);
+            call.server.trail().tell(call.entry);
+        }
+        return response;
     }
     let pending = match call.server.trail().place(call.entry).await {
         Ok(pending) => pending,
@@ -61,6 +66,8 @@ struct Guarded {
     server: Server,
     asked: Asked,
     entry: Entry,
+    /// Among those that its caller has at once; until it is answered.
+    place: Option<Place>,
 }
 
 /// A refusal, and whether it is told in the audit: of many in a row only some are.
@@ -87,6 +94,11 @@ impl Guarded {
         self.entry.groups.clone_from(&caller.groups);
         let lane = if self.asked.keeps_alive() { Lane::Renewals } else { Lane::Requests };
         if !caller.administrator() {
+            let held = if lane == Lane::Renewals { Held::Renewal } else { Held::Request };
+            self.place = self.server.limits().hold(held, &caller.name, false);
+            if self.place.is_none() {
+                return Err(Failure::from(Status::too_many_requests(1)).into());
+            }
             self.server
                 .limits()
                 .take(lane, &caller.name, Instant::now())
@@ -162,14 +174,17 @@ fn entry(asked: &Asked, request: &Request) -> Entry {
     entry
 }
 
+fn refused(response: &Response) -> bool {
+    [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS].contains(&response.status())
+}
+
 /// What only the answer says: its code, the name that was made, and why a handler refused.
 fn finish(entry: &mut Entry, response: &Response) {
     entry.code = response.status().as_u16();
     if let Some(Made(name)) = response.extensions().get::<Made>().filter(|_| entry.name.is_empty()) {
         entry.name.clone_from(name);
     }
-    let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS];
-    if refused.contains(&response.status()) {
+    if refused(response) {
         entry.denied = true;
         // Of other failures nothing is kept: their texts may hold what was sent.
         entry.reason = response.extensions().get::<Said>().map(|Said(text)| text.clone()).unwrap_or_default();

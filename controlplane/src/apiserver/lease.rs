@@ -50,11 +50,11 @@ fn allow(call: &Call, object: &Object, verb: &str, resource: &str) -> Result<(),
     Err(denied.into())
 }
 
-/// `POST deviceleases/{name}/renew`: the waiter is alive. Answers how long that is believed.
+/// `POST deviceleases/{name}/renew`: the waiter is alive. Answers how long that is believed. A body says nothing and is not waited for.
 ///
 /// # Errors
 /// The caller may not, the lease is over, or the database failed.
-pub async fn renew(call: &Call, _body: &[u8]) -> Result<Response, Failure> {
+pub async fn renew(call: &Call) -> Result<Response, Failure> {
     let object = holders(call).await?;
     let alive = store::lease::renew(call.server.objects().pool(), uid(call, &object)?).await;
     if !alive.map_err(|error| call.refused(error))? {

@@ -10,6 +10,10 @@ use std::time::{Duration, Instant};
 
 /// Callers remembered; beyond, those with a full bucket are forgotten.
 const REMEMBERED: usize = 10_000;
+/// Requests of one caller at once: the places of all are few enough that eight callers would not fill them.
+pub const REQUESTS_AT_ONCE: usize = 64;
+/// Renewals and calls for tokens of one caller at once.
+pub const RENEWALS_AT_ONCE: usize = 32;
 /// How often a caller that is refused again and again leaves a row in the audit.
 const TOLD: Duration = Duration::from_secs(1);
 
@@ -71,7 +75,18 @@ pub struct TooMuch {
 pub struct Limits {
     settings: Settings,
     buckets: Mutex<HashMap<(Lane, String), Bucket>>,
-    watches: Mutex<HashMap<String, usize>>,
+    held: Mutex<HashMap<(Held, String), usize>>,
+}
+
+/// What a caller has only so many of at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Held {
+    /// Watches.
+    Watch,
+    /// Requests that are not answered yet, their bodies perhaps still on the way.
+    Request,
+    /// Renewals and calls for tokens that are not answered yet.
+    Renewal,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +128,7 @@ impl Bucket {
 impl Limits {
     /// With full buckets.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, buckets: Mutex::default(), watches: Mutex::default() }
+        Self { settings, buckets: Mutex::default(), held: Mutex::default() }
     }
 
     fn rate(&self, lane: Lane) -> Rate {
@@ -147,29 +162,36 @@ impl Limits {
         }
     }
 
-    /// A place for one more watch of this caller, given back when it is dropped; none when it has as many as it may.
-    pub fn watch(self: &Arc<Self>, who: &str, unlimited: bool) -> Option<Place> {
-        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = watches.entry(who.to_owned()).or_default();
-        if *open >= self.settings.watches && !unlimited {
+    /// A place for one more of this caller, given back when it is dropped; none when it has as many as it may.
+    pub fn hold(self: &Arc<Self>, what: Held, who: &str, unlimited: bool) -> Option<Place> {
+        let most = match what {
+            Held::Watch => self.settings.watches,
+            Held::Request => REQUESTS_AT_ONCE,
+            Held::Renewal => RENEWALS_AT_ONCE,
+        };
+        let key = (what, who.to_owned());
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = held.entry(key.clone()).or_default();
+        if *open >= most && !unlimited {
             return None;
         }
         *open += 1;
-        Some(Place { limits: self.clone(), who: who.to_owned() })
+        Some(Place { limits: self.clone(), key })
     }
 }
 
-/// A watch's place among those of its caller.
+/// A place among those of its caller.
 #[derive(Debug)]
 pub struct Place {
     limits: Arc<Limits>,
-    who: String,
+    key: (Held, String),
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut watches = self.limits.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut open) = watches.entry(std::mem::take(&mut self.who)) {
+        let mut held = self.limits.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (self.key.0, std::mem::take(&mut self.key.1));
+        if let Entry::Occupied(mut open) = held.entry(key) {
             *open.get_mut() -= 1;
             if *open.get() == 0 {
                 open.remove();
@@ -219,13 +241,15 @@ mod tests {
     #[test]
     fn a_caller_has_so_many_watches_at_once_and_no_more() {
         let limits = Arc::new(limits());
-        let held = [limits.watch("ana", false), limits.watch("ana", false)];
+        let watch = |who, unlimited| limits.hold(Held::Watch, who, unlimited);
+        let held = [watch("ana", false), watch("ana", false)];
         assert!(held.iter().all(Option::is_some));
-        assert!(limits.watch("ana", false).is_none());
-        assert!(limits.watch("ana", true).is_some());
-        assert!(limits.watch("bob", false).is_some());
+        assert!(watch("ana", false).is_none());
+        assert!(watch("ana", true).is_some());
+        assert!(watch("bob", false).is_some());
+        assert!(limits.hold(Held::Request, "ana", false).is_some(), "of each its own number");
         drop(held);
-        assert!(limits.watch("ana", false).is_some());
-        assert!(limits.watches.lock().unwrap().is_empty());
+        assert!(watch("ana", false).is_some());
+        assert!(limits.held.lock().unwrap().is_empty());
     }
 }

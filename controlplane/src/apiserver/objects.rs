@@ -75,7 +75,7 @@ impl Call {
             ("DELETE", "") if collection => self.delete_collection(&body::read(body).await?).await,
             ("DELETE", "") => self.delete(&body::read(body).await?).await,
             ("GET" | "PUT" | "PATCH", "scale") => scale::scale(&self, body).await,
-            ("POST", "renew") => lease::renew(&self, &body::read(body).await?).await,
+            ("POST", "renew") => lease::renew(&self).await,
             ("POST", "token") if self.resource == Resource::SERVICE_ACCOUNTS => {
                 service_account::token(&self, &body::read(body).await?).await
             }
@@ -335,7 +335,7 @@ impl Call {
         if self.subresource.is_empty() {
             lease::may_change(self, old)?;
         }
-        let uid = body["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty()).map(str::to_owned);
+        let uid = text_of(&body["metadata"]["uid"], "metadata.uid")?.map(str::to_owned);
         let require = Preconditions { version: version_of(&body)?, uid };
         admission::keep(self.resource, &old.body, &mut body);
         let replaced = if self.subresource == "status" {
@@ -380,13 +380,24 @@ impl Call {
 /// # Errors
 /// It is none of ours.
 pub fn version_of(body: &Value) -> Result<Option<i64>, Failure> {
-    match body["metadata"]["resourceVersion"].as_str().filter(|version| !version.is_empty()) {
+    match text_of(&body["metadata"]["resourceVersion"], "metadata.resourceVersion")? {
         None => Ok(None),
         Some(text) => text.parse().map(Some).map_err(|_| {
             Failure::bad_request(format!(
                 "metadata.resourceVersion: Invalid value: {text:?}: must be one that this server gave"
             ))
         }),
+    }
+}
+
+/// A text that may be left out. One of another type is no text left out: what it was to guard would go unguarded.
+fn text_of<'a>(value: &'a Value, field: &str) -> Result<Option<&'a str>, Failure> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
+        other => {
+            Err(Failure::bad_request(format!("{field}: Invalid value: {other}: must be a string; put it in quotes")))
+        }
     }
 }
 
@@ -403,8 +414,8 @@ impl DeleteOptions {
             return Err(Failure::bad_request("the body of a delete must be DeleteOptions".to_owned()));
         }
         let asked: Vec<&str> = body["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let text = |field: &str| body["preconditions"][field].as_str().map(str::to_owned);
-        let version = text("resourceVersion").map(|version| {
+        let text = |field: &str| text_of(&body["preconditions"][field], &format!("preconditions.{field}"));
+        let version = text("resourceVersion")?.map(|version| {
             version.parse().map_err(|_| {
                 Failure::bad_request(format!(
                     "preconditions.resourceVersion: {version:?} is not one that this server gave"
@@ -412,7 +423,7 @@ impl DeleteOptions {
             })
         });
         Ok(Self {
-            require: Preconditions { uid: text("uid"), version: version.transpose()? },
+            require: Preconditions { uid: text("uid")?.map(str::to_owned), version: version.transpose()? },
             propagation: propagation(call, &body)?,
             dry_run: parameters::dry_run(&asked)? || call.parameters.dry_run()?,
         })

@@ -1,5 +1,8 @@
 //! Patches: a change to an object instead of an object.
 
+mod operations;
+mod strategic;
+
 use http::HeaderMap;
 use serde_json::Value;
 use torch_remote_api::Kind;
@@ -26,6 +29,8 @@ pub enum Patch {
     Json(json_patch::Patch),
     /// RFC 7386.
     Merge(Value),
+    /// Kubernetes' own, for its own kinds.
+    Strategic(Value),
 }
 
 impl Patch {
@@ -61,7 +66,7 @@ impl Patch {
             _ if !value.is_object() => {
                 return Err(Failure::bad_request("the body is not a merge patch: it must be an object".to_owned()));
             }
-            STRATEGIC_PATCH => Self::Merge(without_directives(value)),
+            STRATEGIC_PATCH => Self::Strategic(value),
             _ => Self::Merge(value),
         };
         Ok((patch, duplicates))
@@ -75,9 +80,8 @@ impl Patch {
         let mut patched = object.clone();
         match self {
             Self::Merge(patch) => json_patch::merge(&mut patched, patch),
-            Self::Json(patch) => json_patch::patch(&mut patched, patch).map_err(|error| {
-                Failure::from(Status::failure(Reason::Invalid, format!("the patch does not fit the object: {error}")))
-            })?,
+            Self::Json(patch) => operations::apply(&mut patched, patch)?,
+            Self::Strategic(patch) => strategic::apply(&mut patched, patch)?,
         }
         Ok(patched)
     }
@@ -96,17 +100,6 @@ pub fn strict(bytes: &[u8], unknown: &[String], duplicates: &[String]) -> Failur
         StatusCause { reason: error.cause.reason().to_owned(), message: error.body(), field: error.field.clone() };
     status.details = Some(Details { causes: vec![cause], ..Details::default() });
     status.into()
-}
-
-/// Core kinds here have no lists that strategic merging would treat otherwise than as a whole, so its directives say nothing.
-fn without_directives(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let kept = fields.into_iter().filter(|(name, _)| !name.starts_with('$'));
-            Value::Object(kept.map(|(name, value)| (name, without_directives(value))).collect())
-        }
-        other => other,
-    }
 }
 
 #[cfg(test)]

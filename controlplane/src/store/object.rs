@@ -33,6 +33,8 @@ pub enum Error {
     OtherUid { key: Key, expected: Box<str>, found: Box<str> },
     #[error("{key} is being deleted, so finalizers can only be removed")]
     FinalizerAdded { key: Key },
+    #[error("{key} would be larger than {} MiB or more than {} levels deep, its managedFields counted; make it smaller", super::bounds::LARGEST >> 20, super::bounds::DEEPEST)]
+    TooLarge { key: Key },
     #[error("namespace \"{namespace}\" not found")]
     NamespaceMissing { namespace: String },
     #[error("namespace \"{namespace}\" is being terminated")]

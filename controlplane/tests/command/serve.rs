@@ -1,58 +1,18 @@
 //! `serve`: replicas over one database of the operator's.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
-use torch_remote::postgres::{Postgres, Settings};
 
-use crate::harness::{PROGRAM, Said, command, eventually, folder, run};
-
-struct Replica {
-    child: Child,
-    kubeconfig: PathBuf,
-}
-
-impl Replica {
-    fn start(dir: &Path, database: &str, name: &str) -> Self {
-        let kubeconfig = dir.join(format!("{name}.kubeconfig"));
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut serve = command(PROGRAM, dir);
-        serve.args(["serve", "--replica", name, "--listen", &format!("127.0.0.1:{port}"), "--log-format", "json"]);
-        serve.arg("--key-file").arg(dir.join("key")).arg("--admin-kubeconfig").arg(&kubeconfig);
-        serve.arg("--state-dir").arg(dir.join(name)).env("DATABASE_URL", database);
-        let log = fs::File::create(dir.join(format!("{name}.log"))).unwrap();
-        let mut child = serve.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        eventually("the replica serves", || {
-            let ended = child.try_wait().unwrap();
-            assert!(ended.is_none(), "{}", fs::read_to_string(dir.join(format!("{name}.log"))).unwrap());
-            kubeconfig.exists()
-        });
-        Self { child, kubeconfig }
-    }
-
-    fn client(&self, dir: &Path, arguments: &[&str]) -> Said {
-        let mut client: Command = command(PROGRAM, dir);
-        client.args(arguments).env("KUBECONFIG", &self.kubeconfig);
-        run(client)
-    }
-
-    fn end(mut self) {
-        kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), Signal::TERM).unwrap();
-        assert!(self.child.wait().unwrap().success());
-    }
-}
+use crate::harness::{PROGRAM, command, folder, run};
+use crate::replica::{Replica, Shared};
 
 #[test]
 fn two_replicas_share_objects_keys_and_authority() {
     let dir = folder();
-    let settings = Settings { dir: dir.path().join("postgres"), volatile: true, ..Settings::default() };
-    let postgres = Postgres::start(&settings).unwrap();
-    let socket = dir.path().join("postgres/socket");
-    let database = format!("postgres://torch_remote@localhost/postgres?host={}", socket.display());
-    torch_remote::auth::Sealer::open_or_make(&dir.path().join("key")).unwrap();
-    let (first, second) = (Replica::start(dir.path(), &database, "a"), Replica::start(dir.path(), &database, "b"));
+    let (shared, postgres) = Shared::start(dir.path(), true);
+    let (first, second) = (shared.replica("a"), shared.replica("b"));
     let said = first.client(dir.path(), &["apply", "-f", "manifests/examples/local-cpu.yaml"]);
     assert_eq!(said.code, 0, "{}", said.err);
     let said = second.client(dir.path(), &["get", "machines", "-o", "name"]);
@@ -76,12 +36,8 @@ fn two_replicas_share_objects_keys_and_authority() {
 #[test]
 fn a_replica_whose_database_is_gone_still_ends_when_told_to() {
     let dir = folder();
-    let settings = Settings { dir: dir.path().join("postgres"), volatile: true, ..Settings::default() };
-    let postgres = Postgres::start(&settings).unwrap();
-    let socket = dir.path().join("postgres/socket");
-    let database = format!("postgres://torch_remote@localhost/postgres?host={}", socket.display());
-    torch_remote::auth::Sealer::open_or_make(&dir.path().join("key")).unwrap();
-    let replica = Replica::start(dir.path(), &database, "a");
+    let (shared, postgres) = Shared::start(dir.path(), true);
+    let replica = shared.replica("a");
     let said = replica.client(dir.path(), &["apply", "-f", "manifests/examples/local-cpu.yaml"]);
     assert_eq!(said.code, 0, "{}", said.err);
     postgres.stop().unwrap();

@@ -285,7 +285,6 @@ async fn what_cannot_be_applied_is_refused_with_kubernetes_words() {
         ),
         ("/status?fieldManager=a", machine("m1"), 404, "NotFound", r#"remotemachines.torchremote.dev "m1" not found"#),
         ("?fieldManager=a", json!([]), 400, "BadRequest", "the body must be an object"),
-        ("?fieldManager=a", json!("a: ["), 400, "BadRequest", "the body must be an object"),
     ];
     for (query, body, code, reason, words) in rows {
         let (got, _, status) = api.ask("PATCH", &format!("{M1}{query}"), &APPLY, body.to_string()).await;
@@ -408,4 +407,14 @@ async fn a_secret_is_applied_in_either_notation_for_one_write() {
     assert_eq!((code, &object["data"]), (StatusCode::CREATED, &json!({"a": "MQ==", "b": "Mg=="})), "{object}");
     assert_eq!(object["metadata"]["managedFields"][0]["fieldsV1"], json!({"f:data": {"f:a": {}, "f:b": {}}}));
     assert_eq!(apply(&api, uri, "ann", "", &body).await, (StatusCode::OK, object));
+}
+
+#[tokio::test]
+async fn what_is_not_yaml_is_refused_and_nothing_is_made() {
+    let api = Api::start().await;
+    for text in ["a: [", "{\"a\": ", "\t- a", ""] {
+        let (code, _, status) = api.ask("PATCH", &format!("{M1}?fieldManager=a"), &APPLY, text).await;
+        assert_eq!((code.as_u16(), &status["reason"]), (400, &json!("BadRequest")), "{text:?}: {status}");
+    }
+    assert_eq!(api.get(M1).await.0, StatusCode::NOT_FOUND);
 }

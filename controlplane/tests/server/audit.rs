@@ -11,7 +11,7 @@ use crate::sample::{LEASES, MACHINES, lease, machine};
 const AUDIT: &str = "/apis/torchremote.dev/v1alpha1/auditevents";
 
 /// Rows, newest first, once there is one that `fits`.
-async fn rows(api: &Api, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
+pub async fn rows(api: &Api, fits: impl Fn(&Value) -> bool) -> Vec<Value> {
     let look = async {
         loop {
             let (code, list) = api.get(AUDIT).await;

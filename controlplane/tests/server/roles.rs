@@ -260,3 +260,36 @@ async fn an_apply_grants_no_more_than_a_create_and_makes_nothing_for_who_may_onl
     let (code, body) = apply("bob", format!("{MACHINES}/m1"), machine("m1")).await;
     assert_eq!(code, StatusCode::OK, "{body}");
 }
+
+#[tokio::test]
+async fn an_operator_gets_no_rights_by_what_decides_over_rules_without_being_one() {
+    let api = Api::start().await;
+    created(&api, CLUSTER_BINDINGS, binding("ClusterRoleBinding", "bob", ("ClusterRole", "operator"), "bob")).await;
+    let mut tools = role("ClusterRole", "tools", json!([]));
+    tools["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {"tools": "true"}}]});
+    created(&api, CLUSTER_ROLES, tools).await;
+    let all = format!("{CLUSTER_ROLES}/cluster-admin");
+    let label = json!({"metadata": {"labels": {"tools": "true"}}});
+    for (method, uri, body, what) in [
+        ("PATCH", all.as_str(), label, "its label has another role take its rules up"),
+        ("PATCH", &all, json!({"rules": []}), "the next start gives them back"),
+        ("POST", CLUSTER_BINDINGS, binding("ClusterRoleBinding", "b", ("ClusterRole", "cluster-admin"), "bob"), "bind"),
+        (
+            "PATCH",
+            &format!("{CLUSTER_BINDINGS}/cluster-admin"),
+            json!({"subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": "bob"}]}),
+            "subjects",
+        ),
+    ] {
+        let (code, status) = api.send_as("bob", method, uri, body).await;
+        assert_eq!(code, StatusCode::FORBIDDEN, "{what}: {status}");
+    }
+    // Also when somebody who may has taken the rules away for now.
+    assert_eq!(api.send("PATCH", &all, json!({"rules": []})).await.0, StatusCode::OK);
+    let own = binding("ClusterRoleBinding", "b", ("ClusterRole", "cluster-admin"), "bob");
+    assert_eq!(api.send_as("bob", "POST", CLUSTER_BINDINGS, own).await.0, StatusCode::FORBIDDEN);
+    let (code, body) = api
+        .send_as("bob", "PATCH", &format!("{CLUSTER_ROLES}/viewer"), json!({"metadata": {"labels": {"a": "b"}}}))
+        .await;
+    assert_eq!(code, StatusCode::OK, "whose rules bob has: {body}");
+}

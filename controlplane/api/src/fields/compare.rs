@@ -1,5 +1,7 @@
 //! [`compare`]: which fields differ between two states of an object.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use super::shape::{self, Shape};
@@ -73,10 +75,10 @@ fn pairs<'a>(shape: &Shape<'_>, old: Option<&'a Value>, new: Option<&'a Value>) 
             }
         }
     };
-    let (old, mut new) = (children(old), children(new));
-    let mut pairs: Vec<Pair<'a>> = Vec::with_capacity(old.len().max(new.len()));
-    for (element, value) in old {
-        let other = new.iter().position(|(other, _)| *other == element).map(|index| new.swap_remove(index).1);
+    let mut new: BTreeMap<Element, &Value> = children(new).into_iter().collect();
+    let mut pairs: Vec<Pair<'a>> = Vec::new();
+    for (element, value) in children(old) {
+        let other = new.remove(&element);
         pairs.push((element, Some(value), other));
     }
     pairs.extend(new.into_iter().map(|(element, value)| (element, None, Some(value))));

@@ -1,5 +1,7 @@
 //! [`merge`]: an object with what an applied configuration says laid over it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value};
 
 use super::Element;
@@ -38,12 +40,13 @@ fn objects(schema: &Value, live: &Value, config: &Value) -> Value {
 
 /// Items of the configuration in its order, and between them those of the live list alone, where they were.
 fn lists(schema: &Value, live: Vec<(Element, &Value)>, config: Vec<(Element, &Value)>) -> Value {
-    let place = |element: &Element| live.iter().position(|(there, _)| there == element);
-    let configured = |element: &Element| config.iter().any(|(there, _)| there == element);
+    let places: BTreeMap<&Element, usize> = live.iter().enumerate().map(|(at, (element, _))| (element, at)).collect();
+    let named: BTreeSet<&Element> = config.iter().map(|(element, _)| element).collect();
+    let configured = |element: &Element| named.contains(element);
     let mut merged = Vec::with_capacity(live.len() + config.len());
     let mut next = 0;
     for (element, value) in &config {
-        let at = place(element);
+        let at = places.get(element).copied();
         if let Some(at) = at {
             while next < at {
                 merged.extend((!configured(&live[next].0)).then(|| live[next].1.clone()));

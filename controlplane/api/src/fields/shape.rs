@@ -1,6 +1,6 @@
 //! [`Shape`]: into which fields a value is taken apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -75,12 +75,13 @@ pub(super) fn empty(value: &Value) -> bool {
 
 /// The items of a list, in order. One without its keys, or there twice, goes by its place: validation names it.
 pub(super) fn items<'a>(keys: &[&str], list: &'a Value) -> Vec<(Element, &'a Value)> {
-    let mut found: Vec<(Element, &Value)> = Vec::new();
-    for (index, item) in list.as_array().into_iter().flatten().enumerate() {
-        let element = element(keys, item).filter(|element| found.iter().all(|(there, _)| there != element));
-        found.push((element.unwrap_or(Element::Index(index)), item));
-    }
-    found
+    let mut seen = BTreeSet::new();
+    let items = list.as_array().into_iter().flatten().enumerate();
+    let items = items.map(|(index, item)| {
+        let element = element(keys, item).filter(|element| seen.insert(element.clone()));
+        (element.unwrap_or(Element::Index(index)), item)
+    });
+    items.collect()
 }
 
 fn element(keys: &[&str], item: &Value) -> Option<Element> {

@@ -73,7 +73,7 @@ impl Writer<'_> {
         if !mine.fields.is_empty() {
             owners.0.push(mine);
         }
-        if self.name == last_applied::APPLIER {
+        if self.name == last_applied::APPLIER && self.subresource.is_empty() {
             last_applied::refresh(&mut object, &config);
         }
         Ok(Applied { object, owners })

@@ -37,7 +37,7 @@ pub(super) fn refresh(object: &mut Value, config: &Value) {
 }
 
 fn without_annotation(mut config: Value) -> Value {
-    if let Some(metadata) = config["metadata"].as_object_mut() {
+    if let Some(metadata) = config.get_mut("metadata").and_then(Value::as_object_mut) {
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
             annotations.remove(ANNOTATION);
         }

@@ -357,3 +357,37 @@ proptest! {
         prop_assert!(left.intersection(&of(&first)).minus(&kept_by_server()).minus(&spec).is_empty(), "{:?}", left.paths());
     }
 }
+
+#[test]
+fn an_annotation_that_is_no_configuration_keeps_nobody_from_applying() {
+    for text in ["1", "[]", "\"x\"", "null", "{", ""] {
+        let mut live = machine(json!({"provider": "a"}));
+        live["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": text});
+        let mut state = State { object: live, ..State::default() };
+        state.apply("kubectl", 1, &machine(json!({"provider": "a"}))).unwrap();
+        assert_eq!(state.object["spec"]["provider"], "a", "{text}");
+    }
+}
+
+#[test]
+fn a_client_s_entries_that_would_break_readers_count_as_none() {
+    let entry = |field: &str, value: Value| {
+        let mut entry = json!({"manager": "m", "operation": "Update", "apiVersion": "torchremote.dev/v1alpha1", "fieldsType": "FieldsV1",
+                               "fieldsV1": {"f:spec": {"f:provider": {}}}, "time": "2026-01-01T00:00:00Z"});
+        entry[field] = value;
+        Given::read(&json!([entry]))
+    };
+    assert!(matches!(entry("manager", json!("other")), Given::These(_)));
+    assert!(matches!(entry("time", Value::Null), Given::These(_)));
+    let deep = (0..100).fold(json!({}), |inner, _| json!({"f:a": inner}));
+    for (field, value) in [
+        ("time", json!("yesterday")),
+        ("time", json!(7)),
+        ("manager", json!("m".repeat(129))),
+        ("manager", json!("a\nb")),
+        ("subresource", json!("s".repeat(257))),
+        ("fieldsV1", deep),
+    ] {
+        assert_eq!(entry(field, value.clone()), Given::Nothing, "{field} {value}");
+    }
+}

@@ -1,6 +1,9 @@
 //! Values against a schema, in Kubernetes' texts.
 
-use std::{collections::HashMap, sync::Mutex};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Mutex,
+};
 
 use regex::Regex;
 use serde_json::{Map, Value};
@@ -136,17 +139,15 @@ fn check_list(schema: &Value, list: &[Value], path: &str, errors: &mut Vec<Field
         let detail = format!("{path} in body should have at least {least} items");
         errors.push(FieldError::new(Cause::Invalid, path, list.len().into(), detail));
     }
-    let mut seen: Vec<Value> = Vec::new();
+    let mut seen = HashSet::new();
     for (index, item) in list.iter().enumerate() {
         let path = format!("{path}[{index}]");
         walk(&schema["items"], item, &path, errors);
         let Some(key) = item_key(schema, item) else {
             continue;
         };
-        if seen.contains(&key) {
+        if !seen.insert(key.to_string()) {
             errors.push(FieldError::new(Cause::Duplicate, path, key, ""));
-        } else {
-            seen.push(key);
         }
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Touched, Write};
+use crate::store::bounds::{DEEPEST, LARGEST, depth, weight};
 use crate::store::secret::{self, Column};
 use crate::store::{Error, Key, Object};
 
@@ -13,9 +14,15 @@ impl Write {
     /// Makes it all visible. Returns the version of the last change, or `None` when nothing differed (statements of the caller's own count not).
     ///
     /// # Errors
-    /// The database failed; nothing was written, unless the connection broke during the commit itself.
+    /// [`Error::TooLarge`]. The database failed; nothing was written, unless the connection broke during the commit itself.
     pub async fn commit(mut self) -> Result<Option<i64>, Error> {
         let touched = std::mem::take(&mut self.touched);
+        for (key, object) in &touched {
+            let changed = !object.gone && object.before.as_ref() != Some(&object.now);
+            if changed && (weight(&object.now, LARGEST) > LARGEST || depth(&object.now) > DEEPEST) {
+                return Err(Error::TooLarge { key: key.clone() });
+            }
+        }
         let mut version = None;
         for (key, Touched { before, now, gone }) in touched {
             version = match (before, gone) {
