@@ -17,6 +17,9 @@ use crate::{Observed, Time, Uid};
 /// Bytes of a pool's name in the names of its machines: what is left of a name's 253 holds a number.
 const STEM: usize = 240;
 
+/// Most machines that one plan makes and deletes: what is written for them is written at once.
+pub const MOST: usize = 50;
+
 /// What the owner asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
@@ -125,10 +128,12 @@ pub enum Action {
 pub fn plan(desired: &Desired, observed: &Observation, now: Time) -> Vec<Action> {
     let mut actions = Vec::new();
     let (gone, missing) = if desired.deleting { (Vec::new(), 0) } else { change(desired, observed) };
-    for (member, cause) in &gone {
+    for (member, cause) in gone.iter().take(MOST) {
         actions.push(Action::Delete { name: member.name.clone(), uid: member.uid.clone(), cause: *cause });
     }
-    actions.extend(names(desired, observed).take(missing).map(|name| Action::Create { name }));
+    actions.extend(
+        names(desired, observed).take(missing.min(MOST.saturating_sub(gone.len()))).map(|name| Action::Create { name }),
+    );
     let status = report::status(desired, observed, now);
     if status != observed.status {
         actions.push(Action::Report(Box::new(status)));
@@ -146,7 +151,7 @@ fn change<'a>(desired: &Desired, observed: &'a Observation) -> (Vec<(&'a Member,
     });
     // Nobody loses anything by these.
     left.retain(|member| {
-        let useless = member.idle() && member.outdated(desired) && member.standing != Standing::Ready;
+        let useless = member.idle() && member.outdated(desired) && member.standing < Standing::Resting;
         gone.extend(useless.then(|| (*member, cause(member))));
         !useless
     });

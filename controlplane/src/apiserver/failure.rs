@@ -116,7 +116,18 @@ fn unavailable(error: &Error) -> Failure {
         }
         _ => false,
     };
-    if down {
+    let full = match error {
+        Error::Database { source, .. } => {
+            // disk_full of Postgres' error codes.
+            source.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "53100")
+        }
+        _ => false,
+    };
+    // Not for a retry soon: someone must make room first.
+    if full {
+        Status::internal("the database's disk is full, so nothing can be written; whoever runs it must make room")
+            .into()
+    } else if down {
         Status::unavailable("the database does not answer at the moment; try again", 1).into()
     } else {
         Status::internal(&format!("{error}; the server's log says why")).into()

@@ -15,6 +15,8 @@ use crate::store::{List, Object};
 
 /// Characters of a warning, before it is quoted.
 const LONGEST_WARNING: usize = 256;
+/// Bytes of all warnings of an answer: clients refuse answers whose headers are too long.
+const ALL_WARNINGS: usize = 4096;
 
 /// How to show objects of a kind.
 #[derive(Debug, Clone, Copy)]
@@ -120,8 +122,11 @@ pub fn answer(code: StatusCode, body: &Value, warnings: &[String]) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    for warning in warnings {
-        headers.append(WARNING, warned(warning));
+    let mut room = ALL_WARNINGS;
+    for warning in warnings.iter().map(|warning| warned(warning)) {
+        let Some(left) = room.checked_sub(warning.len()) else { break };
+        room = left;
+        headers.append(WARNING, warning);
     }
     response
 }
@@ -151,5 +156,13 @@ mod tests {
         let long = said(&"x".repeat(400));
         assert_eq!(long.len(), "299 - \"\"".len() + LONGEST_WARNING);
         assert!(long.ends_with(b"...\""));
+    }
+
+    #[test]
+    fn many_warnings_are_too_many() {
+        let many: Vec<String> = (0..100).map(|number| format!("{number}: {}", "x".repeat(200))).collect();
+        let answer = answer(StatusCode::OK, &json!({}), &many);
+        let said: Vec<usize> = answer.headers().get_all(WARNING).iter().map(HeaderValue::len).collect();
+        assert!(said.len() > 10 && said.iter().sum::<usize>() <= ALL_WARNINGS, "{said:?}");
     }
 }

@@ -50,7 +50,8 @@ pub async fn scale(call: &Call, stream: Body) -> Result<Response, Failure> {
     admission::judge(call.kind, &new.body, Some(&old.body))?;
     let new = call.own(&mut write, &old, &new, call.writer(&writer), Given::Nothing)?;
     let new = call.finish(write, new, dry_run).await?;
-    Ok(answer(StatusCode::OK, &shown(&new), &[]))
+    let warnings = call.server.advisor().advise(call.kind, &new.body, Some(&old.body)).await;
+    Ok(answer(StatusCode::OK, &shown(&new), &warnings))
 }
 
 /// A Scale as a configuration: who applies it owns the number, and shares or disputes it with those who write the pool itself.
@@ -73,7 +74,8 @@ async fn apply(call: &Call, bytes: &[u8], dry_run: bool) -> Result<Response, Fai
     admission::judge(call.kind, &new.body, Some(&old.body))?;
     let new = write.attribute(&call.key(), owners.encode()).map_err(|error| call.refused(error))?;
     let new = call.finish(write, new, dry_run).await?;
-    Ok(answer(StatusCode::OK, &shown(&new), &[]))
+    let warnings = call.server.advisor().advise(call.kind, &new.body, Some(&old.body)).await;
+    Ok(answer(StatusCode::OK, &shown(&new), &warnings))
 }
 
 /// The pool as a Scale.

@@ -47,7 +47,8 @@ impl Selection {
 
     /// Whether the selectors take this object, wherever it lies.
     pub fn matches(&self, object: &Value) -> bool {
-        self.labels.matches(object) && self.fields.matches(self.kind, &self.kind.shown(object))
+        self.labels.matches(object)
+            && (self.fields.is_empty() || self.fields.matches(self.kind, &self.kind.shown(object)))
     }
 
     /// Whether there are no selectors.

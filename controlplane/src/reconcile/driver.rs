@@ -25,6 +25,17 @@ const LONGEST: Duration = Duration::from_secs(180);
 /// For the reconciles under way when told to stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// Between the news of a pool's machine and a look at the pool: each look reads all of its machines, and they often have news together.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// How long what is woken may wait for more of its kind.
+fn patience(work: &Work) -> Duration {
+    match work {
+        Work::Pool(_) => GATHER,
+        _ => Duration::ZERO,
+    }
+}
+
 /// Runs reconcilers.
 #[derive(Debug)]
 pub struct Driver {
@@ -74,7 +85,10 @@ impl Driver {
                 },
                 woken = self.woken.recv() => {
                     let now = Instant::now();
-                    woken.into_iter().for_each(|work| self.at(work, now));
+                    woken.into_iter().for_each(|work| {
+                        let when = now + patience(&work);
+                        self.at(work, when);
+                    });
                 }
                 Some(done) = self.running.join_next_with_id(), if !self.running.is_empty() => self.joined(done),
                 () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() && !full => {}
@@ -211,5 +225,17 @@ impl Driver {
         self.count += 1;
         self.times.insert(work.clone(), (when, self.count));
         self.due.insert((when, self.count), work);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_news_of_a_pools_machines_are_gathered_and_those_of_others_are_not() {
+        let pool = Work::Pool(Key::new(Resource::POOLS, "default", "train"));
+        let machine = Work::Machine(Key::new(Resource::MACHINES, "default", "train-0"));
+        assert_eq!([pool, machine, Work::Queue].map(|work| patience(&work)), [GATHER, Duration::ZERO, Duration::ZERO]);
     }
 }

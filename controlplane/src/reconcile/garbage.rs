@@ -4,19 +4,23 @@
 //! its reference. An owner is the object of that uid at that place: one made again under the same name is another. Any replica may do it: each step is
 //! compare-and-set, and a step that another took first is no step.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use torch_remote_api::by_kind;
 use uuid::Uuid;
 
 use crate::store::event::Recorder;
+use crate::store::owner::{self, Owned};
 use crate::store::write::{FOREGROUND, ORPHAN};
-use crate::store::{Error, Key, Object, Objects, Preconditions, Propagation, Resource, owner};
+use crate::store::{Error, Key, Object, Objects, Preconditions, Propagation, Resource};
 
 /// Between two looks at everything, in case a change was not heard of.
 const SCAN: Duration = Duration::from_secs(30);
@@ -30,6 +34,7 @@ pub async fn collect(objects: Objects, recorder: Recorder, stop: CancellationTok
     let collector = Collector { objects, recorder };
     let mut changes = collector.objects.changes();
     let mut scans = tokio::time::interval(SCAN);
+    scans.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let mut changed = BTreeSet::new();
         let mut missed = false;
@@ -93,7 +98,7 @@ impl Collector {
             }
         };
         let mut work: VecDeque<Key> = found.into();
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut failed) = (BTreeSet::new(), None);
         while let Some(key) = work.pop_front() {
             if !seen.insert(key.clone()) {
                 continue;
@@ -102,10 +107,10 @@ impl Collector {
                 Ok(more) => work.extend(more),
                 // Another came first; the change it made is looked at in its turn.
                 Err(Error::NotFound { .. } | Error::Conflict { .. } | Error::OtherUid { .. }) => {}
-                Err(error) => return Err(error),
+                Err(error) => fail(&mut failed, &key, error),
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Does what is to be done about one object; returns others to look at now.
@@ -134,7 +139,15 @@ impl Collector {
             body["metadata"]["ownerReferences"] = kept.map(|(owner, _)| owner).collect();
             write.update(key, body, &unchanged).await?;
         } else {
-            let waited_for = standings.contains(&Owner::Waiting) && !self.dependents(&object).await?.is_empty();
+            let (any, circle) = Owned::by(&object, self.objects.pool())?.any().await?;
+            let waited_for = standings.contains(&Owner::Waiting) && any;
+            if waited_for && circle {
+                // In a circle each would wait for the next.
+                let freed = owners.into_iter().map(unblocked);
+                let mut body = object.body.clone();
+                body["metadata"]["ownerReferences"] = freed.collect();
+                write.update(key, body, &unchanged).await?;
+            }
             let propagation = if waited_for { Propagation::Foreground } else { Propagation::Unsaid };
             write.delete_as(key, &unchanged, propagation).await?;
             tracing::debug!(%key, "collected: its owners are gone or wait for it");
@@ -184,53 +197,66 @@ impl Collector {
         self.recorder.warning(object, "OwnerRefInvalidNamespace", message);
     }
 
-    /// Those that end with the object: not those that only say so from another namespace.
-    async fn dependents(&self, object: &Object) -> Result<Vec<(Key, Object)>, Error> {
-        let Ok(uid) = Uuid::parse_str(object.uid()) else { return Ok(vec![]) };
-        let mut connection = self.objects.pool().acquire().await.map_err(Error::database("connect"))?;
-        let mut found = owner::dependents(&mut connection, uid).await?;
-        found.retain(|(key, _)| object.namespace().is_empty() || key.namespace == object.namespace());
-        Ok(found)
-    }
-
-    /// An object that goes after its dependents: all are looked at; with none left that blocks it, it may go.
+    /// An object that goes after its dependents: those that stand are looked at; with none left that blocks it, it may go.
     async fn foreground(&self, key: &Key, object: &Object) -> Result<Vec<Key>, Error> {
-        let blocks = |dependent: &Object| {
-            references(dependent)
-                .iter()
-                .any(|owner| owner["uid"] == object.uid() && owner["blockOwnerDeletion"] == true)
-        };
-        let dependents = self.dependents(object).await?;
-        if !dependents.iter().any(|(_, dependent)| blocks(dependent)) {
-            let mut write = self.objects.begin().await?;
-            write.remove_finalizer(key, FOREGROUND).await?;
-            write.commit().await?;
+        let owned = Owned::by(object, self.objects.pool())?;
+        if !owned.block().await? {
+            self.let_go(key, object, FOREGROUND).await?;
         }
-        Ok(dependents.into_iter().map(|(key, _)| key).collect())
+        owned.keys(false).await
     }
 
     /// An object that goes without its dependents: they forget it, then it may go.
     async fn orphan(&self, key: &Key, object: &Object) -> Result<(), Error> {
-        for (key, _) in self.dependents(object).await? {
-            let mut write = self.objects.begin().await?;
-            let Some(dependent) = write.lock(&key).await? else { continue };
-            let mut body = dependent.body.clone();
-            let mut owners = references(&dependent);
-            owners.retain(|owner| owner["uid"] != object.uid());
-            match body["metadata"].as_object_mut() {
-                Some(metadata) if owners.is_empty() => drop(metadata.remove("ownerReferences")),
-                Some(metadata) => drop(metadata.insert("ownerReferences".to_owned(), owners.into())),
-                None => {}
+        let (owned, mut failed) = (Owned::by(object, self.objects.pool())?, None);
+        for dependent in owned.keys(true).await? {
+            if let Err(error) = self.forget(&dependent, object).await {
+                fail(&mut failed, &dependent, error);
             }
-            write.update(&key, body, &Preconditions::default()).await?;
-            write.commit().await?;
         }
+        match failed {
+            Some(error) => Err(error),
+            // One that came meanwhile, or of a kind that only a newer release knows, is not forgotten.
+            None if owned.any().await?.0 => Ok(()),
+            None => self.let_go(key, object, ORPHAN).await,
+        }
+    }
+
+    async fn forget(&self, key: &Key, owner: &Object) -> Result<(), Error> {
         let mut write = self.objects.begin().await?;
-        write.remove_finalizer(key, ORPHAN).await?;
+        let Some(dependent) = write.lock(key).await? else { return Ok(()) };
+        let mut body = dependent.body.clone();
+        let mut owners = references(&dependent);
+        owners.retain(|reference| reference["uid"] != owner.uid());
+        match body["metadata"].as_object_mut() {
+            Some(metadata) if owners.is_empty() => drop(metadata.remove("ownerReferences")),
+            Some(metadata) => drop(metadata.insert("ownerReferences".to_owned(), owners.into())),
+            None => {}
+        }
+        write.update(key, body, &Preconditions::default()).await?;
+        write.commit().await.map(drop)
+    }
+
+    async fn let_go(&self, key: &Key, object: &Object, finalizer: &str) -> Result<(), Error> {
+        let mut write = self.objects.begin().await?;
+        write.remove_finalizer_of(key, finalizer, &Preconditions::same(object)).await?;
         write.commit().await.map(drop)
     }
 }
 
+/// One that fails holds up nobody else.
+fn fail(failed: &mut Option<Error>, key: &Key, error: Error) {
+    tracing::warn!(error = &error as &dyn std::error::Error, %key, "could not collect an object; going on with the others");
+    failed.get_or_insert(error);
+}
+
 fn references(object: &Object) -> Vec<Value> {
     object.body["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default()
+}
+
+fn unblocked(mut reference: Value) -> Value {
+    if reference["blockOwnerDeletion"] == true {
+        reference["blockOwnerDeletion"] = false.into();
+    }
+    reference
 }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use torch_remote_api::condition::{self, Truth};
 use torch_remote_api::machine::{EXPIRED, FAILED, MachinePhase, READY, RemoteMachine, SUSPENDED};
 use torch_remote_api::object::{API_VERSION, MACHINE_FINALIZER};
-use torch_remote_api::pool::{MachinePool, POOL_LABEL, TEMPLATE_ANNOTATION, label};
+use torch_remote_api::pool::{MachinePool, MachineTemplate, POOL_LABEL, TEMPLATE_ANNOTATION, label};
 use torch_remote_plan::pool::{self, Action, Cause, Desired, Member, Observation, Standing};
 use torch_remote_plan::{Observed, Uid};
 use uuid::Uuid;
@@ -38,7 +38,7 @@ pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error
         deleting: object.deleting(),
         min: pool.spec.replicas.min,
         max: pool.spec.replicas.max,
-        template: template_hash(&object),
+        template: template_hash(&pool.spec.template)?,
     };
     let observed = observe(&mut write, &object, pool.status).await?;
     let now = write.now().await?;
@@ -53,10 +53,15 @@ pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error
         }
     }
     write.commit().await?;
+    let done = news.len();
     for news in news {
         tell(shared, &object, news);
     }
-    Ok(overtaken.then_some(OVERTAKEN))
+    Ok(match overtaken {
+        true => Some(OVERTAKEN),
+        // There may be more to do than one transaction takes.
+        false => (done >= pool::MOST).then_some(std::time::Duration::ZERO),
+    })
 }
 
 fn named(action: &Action) -> Option<&str> {
@@ -67,8 +72,9 @@ fn named(action: &Action) -> Option<&str> {
 }
 
 /// Of all that a machine is made from.
-fn template_hash(pool: &Object) -> String {
-    hex::encode(&Sha256::digest(pool.body["spec"]["template"].to_string())[..5])
+fn template_hash(template: &MachineTemplate) -> Result<String, Error> {
+    let template = to_value(template).map_err(Error::Json)?;
+    Ok(hex::encode(&Sha256::digest(template.to_string())[..5]))
 }
 
 async fn observe(
@@ -76,7 +82,7 @@ async fn observe(
     pool: &Object,
     status: torch_remote_api::pool::MachinePoolStatus,
 ) -> Result<Observation, Error> {
-    let uid = Uuid::parse_str(pool.uid()).unwrap_or_default();
+    let uid = pool.id()?;
     let dependents = owner::dependents(write.sql(), uid).await?;
     let machines = dependents.into_iter().filter(|(key, object)| {
         key.resource == Resource::MACHINES && owner::controller(&object.body, KIND) == Some(uid)
@@ -90,8 +96,8 @@ async fn observe(
         let held = Uuid::parse_str(object.uid()).is_ok_and(|uid| leased.contains(&uid));
         members.push(member(object, &machine, held));
     }
-    let stem = pool::stem(pool.name());
-    let taken = owner::names(write.sql(), Resource::MACHINES, pool.namespace(), stem).await?;
+    let stem = format!("{}-", pool::stem(pool.name()));
+    let taken = owner::names(write.sql(), Resource::MACHINES, pool.namespace(), &stem).await?;
     Ok(Observation { members, taken: taken.into_iter().collect::<BTreeSet<_>>(), status })
 }
 

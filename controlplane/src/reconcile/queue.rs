@@ -5,7 +5,6 @@ mod offer;
 use std::collections::{BTreeMap, HashMap};
 
 use torch_remote_api::condition::{self, Truth};
-use torch_remote_api::gpu::Gpu;
 use torch_remote_api::lease::{DeviceLease, Mode, ORPHAN_TIME, TRACEPARENT};
 use torch_remote_api::machine::{EXPIRED, FAILED, MachinePhase, RemoteMachine};
 use torch_remote_api::pool::MachinePool;
@@ -30,8 +29,17 @@ struct Scene {
     machines: Vec<Machine>,
     keys: HashMap<Uid, Key>,
     offers: Vec<Offer>,
-    /// Pools that waiting leases name, with the GPU of their template and how many machines they keep.
-    pools: HashMap<(String, String), (Gpu, u32)>,
+    pools: Pools,
+}
+
+/// Pools that waiting leases name; `None`: there is no such pool.
+type Pools = HashMap<(String, String), Option<Pool>>;
+
+struct Pool {
+    /// A machine as its template makes them.
+    model: Machine,
+    /// It keeps such machines, whether they are there yet or not.
+    keeps: bool,
 }
 
 pub(super) async fn reconcile(shared: &Shared) -> Result<Again, Error> {
@@ -69,18 +77,15 @@ async fn observe(shared: &Shared) -> Result<Scene, Error> {
             machines.push(seen(uid, &object, &machine, own));
         }
     }
-    let (mut leases, mut waiting, mut pools) = (HashMap::new(), vec![], HashMap::new());
+    let (mut leases, mut waiting, mut pools) = (HashMap::new(), vec![], Pools::new());
     for row in queued {
         let object = crate::store::Object { body: row.body };
         let Some(lease) = parsed::<DeviceLease>(&object) else { continue };
         let uid = Uid(object.uid().to_owned());
         let key = Key::new(Resource::LEASES, object.namespace(), object.name());
-        if let Some((namespace, name)) = pool_of(&lease)
-            && let Some(pool) =
-                shared.parts.objects.get(&Key::new(Resource::POOLS, namespace.as_str(), name.as_str())).await?
-            && let Some(parsed) = parsed::<MachinePool>(&pool)
-        {
-            pools.insert((namespace, name), (parsed.spec.template.spec.gpu, parsed.spec.replicas.min));
+        if let Some(named) = pool_of(&lease).filter(|named| !pools.contains_key(named)) {
+            let found = pool(shared, &named).await?;
+            pools.insert(named, found);
         }
         waiting.push(Waiting {
             head: row.head,
@@ -92,6 +97,28 @@ async fn observe(shared: &Shared) -> Result<Scene, Error> {
     }
     let offers = if waiting.is_empty() { vec![] } else { offer::offers(shared, &by_provider).await? };
     Ok(Scene { leases, waiting, machines, keys, offers, pools })
+}
+
+async fn pool(shared: &Shared, (namespace, name): &(String, String)) -> Result<Option<Pool>, Error> {
+    let found = shared.parts.objects.get(&Key::new(Resource::POOLS, namespace.as_str(), name.as_str())).await?;
+    let Some(pool) = found.as_ref().and_then(parsed::<MachinePool>) else { return Ok(None) };
+    let spec = &pool.spec.template.spec;
+    let model = Machine {
+        uid: Uid(String::new()),
+        namespace: namespace.clone(),
+        name: name.clone(),
+        gpu: spec.gpu.gpu_type,
+        count: spec.gpu.count,
+        slots_per_gpu: spec.slots_per_gpu,
+        memory: spec.gpu.gpu_type.memory_gib().map(|gib| gib << 30),
+        allowed: spec.allowed_namespaces.clone(),
+        pool: Some(name.clone()),
+        made_for: None,
+        never: None,
+        ready: false,
+        slots: vec![],
+    };
+    Ok(Some(Pool { model, keeps: pool.spec.replicas.min > 0 && !pool.metadata.deleting() }))
 }
 
 fn pool_of(lease: &DeviceLease) -> Option<(String, String)> {
@@ -136,7 +163,7 @@ fn seen(uid: Uid, object: &crate::store::Object, machine: &RemoteMachine, slots:
     }
 }
 
-fn wish(uid: Uid, lease: &DeviceLease, machines: &[Machine], pools: &HashMap<(String, String), (Gpu, u32)>) -> Waiting {
+fn wish(uid: Uid, lease: &DeviceLease, machines: &[Machine], pools: &Pools) -> Waiting {
     let spec = &lease.spec;
     let own = lease.metadata.namespace();
     let machine = spec
@@ -157,8 +184,8 @@ fn wish(uid: Uid, lease: &DeviceLease, machines: &[Machine], pools: &HashMap<(St
         alternatives.extend(named.map(|machine| Ask { gpu: machine.gpu, count: 1, memory: None }));
     }
     let pool = pool_of(lease);
-    if let Some((gpu, _)) = pool.as_ref().and_then(|pool| pools.get(pool)).filter(|_| alternatives.is_empty()) {
-        alternatives.push(Ask { gpu: gpu.gpu_type, count: 1, memory: None });
+    if let (Some(Some(pool)), true) = (pool.as_ref().and_then(|pool| pools.get(pool)), alternatives.is_empty()) {
+        alternatives.push(Ask { gpu: pool.model.gpu, count: 1, memory: None });
     }
     Waiting {
         lease: uid,
@@ -245,24 +272,15 @@ fn tell(shared: &Shared, scene: &Scene, plan: &Plan) {
 }
 
 fn fit(scene: &Scene, waiting: &Waiting) -> Fit {
-    let Some((namespace, name)) = &waiting.pool else { return queue::fit(waiting, &scene.machines, &scene.offers) };
-    match scene.pools.get(&(namespace.clone(), name.clone())) {
-        None => Fit::Never {
-            exists: format!("machine pool {namespace}/{name} does not exist; apply one, or ask by GPU type"),
-        },
-        Some((gpu, least)) => {
-            let fits = |ask: &Ask| ask.gpu == gpu.gpu_type && ask.count <= gpu.count;
-            match queue::fit(waiting, &scene.machines, &scene.offers) {
-                // Its machines are about to be made.
-                Fit::Never { .. }
-                    if *least > 0
-                        && scene.machines.iter().all(|machine| machine.pool.as_ref() != Some(name))
-                        && waiting.alternatives.iter().any(fits) =>
-                {
-                    Fit::Possible
-                }
-                fit => fit,
-            }
+    let now = queue::fit(waiting, &scene.machines, &scene.offers);
+    let Some(named) = waiting.pool.as_ref().filter(|_| now != Fit::Possible) else { return now };
+    match scene.pools.get(named) {
+        Some(Some(pool)) if pool.keeps => queue::fit(waiting, std::slice::from_ref(&pool.model), &[]),
+        Some(Some(_)) => now,
+        _ => {
+            let (namespace, name) = named;
+            let exists = format!("machine pool {namespace}/{name} does not exist; apply one, or ask by GPU type");
+            Fit::Never { exists }
         }
     }
 }

@@ -131,6 +131,14 @@ impl Object {
         self.text("/metadata/uid")
     }
 
+    /// `metadata.uid` as what it is.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub fn id(&self) -> Result<Uuid, Error> {
+        Uuid::parse_str(self.uid()).map_err(|source| self.malformed(serde::de::Error::custom(source)))
+    }
+
     /// `metadata.resourceVersion`; 0 before the first commit.
     pub fn resource_version(&self) -> i64 {
         self.text("/metadata/resourceVersion").parse().unwrap_or(0)

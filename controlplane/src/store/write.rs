@@ -34,6 +34,11 @@ impl Preconditions {
     pub fn unchanged(object: &Object) -> Self {
         Self { version: Some(object.resource_version()), uid: Some(object.uid().to_owned()) }
     }
+
+    /// Whatever became of it, it is still this object.
+    pub fn same(object: &Object) -> Self {
+        Self { version: None, uid: Some(object.uid().to_owned()) }
+    }
 }
 
 /// What becomes of the objects that a deleted one owns.
@@ -250,7 +255,20 @@ impl Write {
     /// # Errors
     /// [`Error::NotFound`]; the database failed.
     pub async fn remove_finalizer(&mut self, key: &Key, finalizer: &str) -> Result<Object, Error> {
-        let mut object = self.required(key, &Preconditions::default()).await?;
+        self.remove_finalizer_of(key, finalizer, &Preconditions::default()).await
+    }
+
+    /// As [`remove_finalizer`](Self::remove_finalizer), of an object that must still be so.
+    ///
+    /// # Errors
+    /// As [`remove_finalizer`](Self::remove_finalizer), [`Error::Conflict`], [`Error::OtherUid`].
+    pub async fn remove_finalizer_of(
+        &mut self,
+        key: &Key,
+        finalizer: &str,
+        require: &Preconditions,
+    ) -> Result<Object, Error> {
+        let mut object = self.required(key, require).await?;
         let left: Vec<Value> =
             object.finalizers().into_iter().filter(|name| *name != finalizer).map(Value::from).collect();
         if left.is_empty() {

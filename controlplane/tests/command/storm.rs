@@ -1,5 +1,7 @@
 //! Many writers and watchers, over replicas and a database that die under them: nothing acknowledged is lost, and every watcher sees the same.
 
+#[path = "storm/disk.rs"]
+mod disk;
 #[path = "storm/watcher.rs"]
 mod watcher;
 #[path = "storm/writer.rs"]
@@ -10,13 +12,15 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use kube::Client;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{eventually, folder};
 use crate::replica::{Replica, Shared};
+use disk::{Disk, Where};
+use serde_json::json;
 use watcher::{MARKER, client, differences, follow, log, machines, now};
 use writer::{Tally, Writer, machine};
 
@@ -188,5 +192,57 @@ async fn every_acknowledged_write_is_there_though_replicas_and_postgres_are_kill
     for replica in replicas {
         replica.end();
     }
+    postgres.stop().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_said_and_all_that_was_acknowledged_is_there_when_there_is_room_again() {
+    let dir = folder();
+    let test = "storm::a_full_disk_is_said_and_all_that_was_acknowledged_is_there_when_there_is_room_again";
+    let disk = match Disk::mount(&dir.path().join("postgres"), 192, test) {
+        Where::Here(disk) => disk,
+        Where::Done => return,
+        Where::Nowhere => return println!("skipped: a small disk needs root or a user namespace, and here is neither"),
+    };
+    let (shared, mut postgres) = Shared::start(dir.path(), false);
+    let replica = shared.replica("a");
+    let clients = clients(&[&replica]).await;
+    let from = now(&clients[0]).await;
+    let watchers = watch(&clients, 3, from, 60);
+    let tally = Arc::new(Tally::default());
+    let mut writer = Writer::new(&clients, "writer", 0, &tally);
+    writer.count("before", 5).await;
+    disk.fill();
+    // Each writes some hundred KiB, of which nothing is free.
+    let mut refused = None;
+    for count in 0..400 {
+        let text = format!("{count}").repeat(60_000);
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {"ballast": text}}}));
+        match machines(&clients[0]).patch("before", &PatchParams::default(), &patch).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) => {
+                refused = Some(*status);
+                break;
+            }
+            Err(error) => panic!("not a Status: {error}"),
+        }
+    }
+    let refused = refused.expect("a disk without room takes no more");
+    assert!(refused.code >= 500 && !refused.reason.is_empty(), "{refused:?}");
+    assert!(refused.message.contains("disk is full") || refused.message.contains("does not answer"), "{refused:?}");
+    disk.free();
+    if !postgres.alive() {
+        postgres = tokio::task::spawn_blocking(move || shared.postgres()).await.unwrap();
+    }
+    writer.count("after", 5).await;
+    let wrong = std::mem::take(&mut writer.wrong);
+    let notes = finish(&clients, watchers).await;
+    let pool = sqlx::PgPool::connect_with(postgres.options().database("postgres")).await.unwrap();
+    assert_eq!(wrong, Vec::<String>::new());
+    assert_eq!(differences(&log(&pool, from).await, &notes), Vec::<String>::new());
+    let before = machines(&clients[0]).get("before").await.unwrap();
+    assert_eq!(before.metadata.annotations.unwrap()["count"], "5");
+    pool.close().await;
+    replica.end();
     postgres.stop().unwrap();
 }

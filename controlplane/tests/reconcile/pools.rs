@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use torch_remote::store::Resource;
+use torch_remote::store::{Key, Resource};
 
 use crate::world::{World, fact, until};
 
@@ -143,4 +143,66 @@ async fn a_quota_says_that_it_is_not_in_force() {
     let body = world.object(Resource::QUOTAS, "team", "judged", |body| body["status"]["conditions"].is_array()).await;
     assert_eq!((fact(&body, "Enforced").0, fact(&body, "Enforced").1), ("False", "NotYetEnforced"));
     assert_eq!((fact(&body, "Ready").0, &body["status"]["observedGeneration"]), ("True", &json!(1)));
+}
+
+/// Until the queue has judged what waits now.
+async fn judged(world: &World, name: &str) {
+    world.lease(name, json!({"gpu": [], "poolRef": {"name": "nowhere"}})).await;
+    world.phase(Resource::LEASES, name, "Failed").await;
+}
+
+#[tokio::test]
+async fn a_lease_waits_while_the_machine_of_its_pool_is_replaced() {
+    let (world, _replica) = World::running().await;
+    pool(&world, "train", json!({"min": 1, "max": 1})).await;
+    world.object(POOLS, "train", "ready", |body| body["status"]["ready"] == 1).await;
+    let key = Key::new(MACHINES, "default", "train-0");
+    let mut write = world.objects.begin().await.unwrap();
+    write.add_finalizer(&key, "example.org/archive").await.unwrap();
+    write.commit().await.unwrap();
+    world.patch(POOLS, "train", |spec| spec["template"]["spec"]["env"] = json!([{"name": "A", "value": "1"}])).await;
+    world.object(MACHINES, "train-0", "deleted", |body| body["metadata"]["deletionTimestamp"].is_string()).await;
+    world.lease("l", json!({"gpu": [], "poolRef": {"name": "train"}})).await;
+    judged(&world, "none").await;
+    assert_ne!(world.get(Resource::LEASES, "l").await.unwrap()["status"]["phase"], "Failed");
+    let mut write = world.objects.begin().await.unwrap();
+    write.remove_finalizer(&key, "example.org/archive").await.unwrap();
+    write.commit().await.unwrap();
+    world.phase(Resource::LEASES, "l", "Bound").await;
+}
+
+#[tokio::test]
+async fn a_lease_waits_for_what_the_template_of_its_pool_has_become() {
+    let (world, _replica) = World::running().await;
+    pool(&world, "train", json!({"min": 1, "max": 1})).await;
+    world.lease("held", json!({"gpu": [], "poolRef": {"name": "train"}})).await;
+    world.phase(Resource::LEASES, "held", "Bound").await;
+    world.patch(POOLS, "train", |spec| spec["template"]["spec"]["gpu"] = json!({"type": "A100-40GB"})).await;
+    world.lease("l", json!({"gpu": [{"type": "A100-40GB"}], "poolRef": {"name": "train"}})).await;
+    world.lease("other", json!({"gpu": [{"type": "H100"}], "poolRef": {"name": "train"}})).await;
+    let body = world.phase(Resource::LEASES, "other", "Failed").await;
+    assert!(fact(&body, "Ended").2.contains("the machines of pool default/train have 1 A100-40GB"), "{body}");
+    judged(&world, "none").await;
+    assert_ne!(world.get(Resource::LEASES, "l").await.unwrap()["status"]["phase"], "Failed");
+    world.delete(Resource::LEASES, "held").await;
+    world.phase(Resource::LEASES, "l", "Bound").await;
+}
+
+#[tokio::test]
+async fn a_pool_is_for_the_namespaces_that_its_template_names() {
+    let (world, _replica) = World::running().await;
+    torch_remote::store::namespace::ensure(&world.objects, &["vision"]).await.unwrap();
+    let spec = |allowed: Value| {
+        let template = json!({"provider": "nowhere", "gpu": {"type": "CPU"}, "allowedNamespaces": allowed});
+        json!({"template": {"spec": template}, "replicas": {"min": 1, "max": 1}})
+    };
+    world.create(POOLS, "vision", "MachinePool", "theirs", spec(json!([])), json!({})).await;
+    world.create(POOLS, "vision", "MachinePool", "shared", spec(json!(["default"])), json!({})).await;
+    for name in ["theirs", "shared"] {
+        world.lease(name, json!({"gpu": [], "poolRef": {"namespace": "vision", "name": name}})).await;
+    }
+    let body = world.phase(Resource::LEASES, "theirs", "Failed").await;
+    assert!(fact(&body, "Ended").2.contains("machine pool vision/theirs is not for namespace default"), "{body}");
+    judged(&world, "none").await;
+    assert_ne!(world.get(Resource::LEASES, "shared").await.unwrap()["status"]["phase"], "Failed");
 }

@@ -126,6 +126,7 @@ fn check_finalizers(metadata: &Value, old: Option<&Value>, errors: &mut Vec<Fiel
 }
 
 fn check_owners(metadata: &Value, errors: &mut Vec<FieldError>) {
+    let mut controller = None;
     for (index, owner) in metadata["ownerReferences"].as_array().into_iter().flatten().enumerate() {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if owner[field] == "" {
@@ -136,5 +137,34 @@ fn check_owners(metadata: &Value, errors: &mut Vec<FieldError>) {
                 ));
             }
         }
+        if let Some(uid) = owner["uid"].as_str().filter(|uid| !uid.is_empty() && !is_uid(uid)) {
+            errors.push(FieldError::invalid(
+                format!("metadata.ownerReferences[{index}].uid"),
+                uid.into(),
+                "must be the uid of an object, a UUID such as \"6ba7b810-9dad-41d1-80b4-00c04fd430c8\"",
+            ));
+        }
+        if owner["controller"] == true {
+            let named = format!(
+                "{}/{}",
+                owner["kind"].as_str().unwrap_or_default(),
+                owner["name"].as_str().unwrap_or_default()
+            );
+            match &controller {
+                None => controller = Some(named),
+                Some(first) => errors.push(FieldError::invalid(
+                    "metadata.ownerReferences",
+                    metadata["ownerReferences"].clone(),
+                    format!(
+                        "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {named}"
+                    ),
+                )),
+            }
+        }
     }
+}
+
+fn is_uid(text: &str) -> bool {
+    let lengths = text.split('-').map(str::len);
+    lengths.eq([8, 4, 4, 4, 12]) && text.chars().all(|char| char == '-' || matches!(char, '0'..='9' | 'a'..='f'))
 }

@@ -207,6 +207,13 @@ fn wrong_objects() -> Vec<(&'static str, Value)> {
             "remotemachines",
             json!({"metadata": {"ownerReferences": [{"apiVersion": "", "kind": "K", "name": "n", "uid": "u"}]}}),
         ),
+        (
+            "remotemachines",
+            json!({"metadata": {"ownerReferences": [
+                {"apiVersion": "v1", "kind": "K", "name": "n", "uid": "6ba7b810-9dad-41d1-80b4-00c04fd430c8", "controller": true},
+                {"apiVersion": "v1", "kind": "K", "name": "m", "uid": "6ba7b810-9dad-41d1-80b4-00c04fd430c9", "controller": true},
+            ]}}),
+        ),
         ("remotemachines", json!({"metadata": {"creationTimestamp": "yesterday"}})),
         ("providers", json!({"spec": {"type": "modal"}})),
         ("providers", json!({"spec": {"type": "Modal"}})),

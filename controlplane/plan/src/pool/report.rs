@@ -62,7 +62,9 @@ fn under_way(desired: &Desired, observed: &Observation, live: &[&Member]) -> Opt
     let starting = live.iter().filter(|member| member.standing == Standing::Starting).count();
     let going = observed.members.len() - live.len() + gone.len();
     match () {
-        () if outdated > 0 => Some(("Replacing", format!("{outdated} machines are of an older template"))),
+        () if outdated > 0 => {
+            Some(("Replacing", format!("{outdated} machines are of an older template, or their time is over")))
+        }
         () if missing > 0 || live.len() < desired.min as usize => {
             Some(("Creating", format!("{} of {} machines are there", live.len(), desired.min)))
         }

@@ -66,15 +66,15 @@ impl World {
         }
     }
 
-    /// Until nothing is left to do. Returns the fewest ready machines seen on the way.
+    /// Until nothing is left to do. Returns the fewest machines that stand seen on the way.
     fn settle(&mut self, desired: &Desired) -> usize {
         let mut fewest = usize::MAX;
         for _ in 0..200 {
             let actions = self.plan(desired);
             actions.iter().for_each(|action| self.apply(desired, action));
             assert!(self.members.len() <= desired.max as usize, "never more than max: {:?}", self.members);
-            let ready = |member: &&Member| member.standing == Standing::Ready && !member.deleting;
-            fewest = fewest.min(self.members.iter().filter(ready).count());
+            let stands = |member: &&Member| member.standing >= Standing::Resting && !member.deleting;
+            fewest = fewest.min(self.members.iter().filter(stands).count());
             let before = self.members.clone();
             self.pass();
             if actions.is_empty() && before == self.members {
@@ -145,6 +145,26 @@ fn another_template_replaces_machines_while_as_many_stand_as_are_asked_for() {
     let fewest = world.settle(&desired(3, 4, "b"));
     assert_eq!(fewest, 3);
     assert!(world.members.len() == 3 && world.members.iter().all(|member| member.template == "b"));
+}
+
+#[test]
+fn machines_that_rest_are_replaced_as_those_that_are_ready() {
+    let mut world = World::new();
+    world.settle(&desired(4, 5, "a"));
+    world.members.iter_mut().for_each(|member| member.standing = Standing::Resting);
+    assert_eq!(world.settle(&desired(4, 5, "b")), 4);
+    assert!(world.members.len() == 4 && world.members.iter().all(|member| member.template == "b"));
+}
+
+#[test]
+fn a_big_pool_grows_and_shrinks_in_steps() {
+    let mut world = World::new();
+    let steps = |actions: &[Action]| actions.iter().filter(|action| !matches!(action, Action::Report(_))).count();
+    for (wish, least) in [(desired(120, 120, "a"), 120), (desired(3, 120, "a"), 3)] {
+        assert_eq!(steps(&world.plan(&wish)), MOST);
+        world.settle(&wish);
+        assert_eq!(world.members.len(), least);
+    }
 }
 
 #[test]
