@@ -100,6 +100,18 @@ pub fn address(url: &str) -> Result<Address, Error> {
     Ok(Address { secure, host, port, path })
 }
 
+/// Whether what is said to the server at `base` may be said to `url`: not in the open, where `base` is asked over TLS.
+///
+/// # Errors
+/// [`Error::Address`].
+pub fn as_safe(base: &str, url: &str) -> Result<(), Error> {
+    let (base, other) = (address(base)?, address(url)?);
+    if base.secure && !other.secure {
+        return Err(Error::Address { url: url.chars().take(200).collect() });
+    }
+    Ok(())
+}
+
 impl Outbound {
     /// Trusts the authorities of a PEM text alone, or without one those of the system.
     ///
@@ -271,6 +283,13 @@ mod tests {
             (parts.secure, parts.host.as_str(), parts.port, parts.path.as_str()),
             (true, "a.example", 443, "/p?q=1")
         );
+    }
+
+    #[test]
+    fn what_is_asked_over_tls_leads_nowhere_in_the_open() {
+        assert!(as_safe("https://a.example", "https://b.example/keys").is_ok());
+        assert!(as_safe("http://127.0.0.1:1", "http://127.0.0.1:1/keys").is_ok());
+        assert!(matches!(as_safe("https://a.example", "http://127.0.0.1:80/keys"), Err(Error::Address { .. })));
     }
 
     #[test]

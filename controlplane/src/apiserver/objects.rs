@@ -133,6 +133,7 @@ impl Call {
             limit: options.limit,
             after: options.after.map(|after| (after.ns, after.name)),
             filter: (!selection.everything()).then(|| Box::new(move |body: &Value| selection.matches(body)) as _),
+            to_delete: self.method == Method::DELETE,
         };
         self.server.objects().query(&query).await.map_err(|error| match error {
             Error::Expired { .. } if continued => Status::continue_expired().into(),
@@ -242,7 +243,8 @@ impl Call {
         let options = DeleteOptions::parse(self, bytes)?;
         admission::may_delete(self.kind, &self.name)?;
         let mut write = self.begin().await?;
-        let old = self.lock(&mut write).await?;
+        let old = write.lock_to_delete(&self.key()).await.map_err(|error| self.refused(error))?;
+        let old = old.ok_or_else(|| Failure::from(Status::not_found(self.kind, &self.name)))?;
         lease::may_change(self, &old)?;
         let deletion = write.delete_as(&self.key(), &options.require, options.propagation).await;
         let deletion = deletion.map_err(|error| self.refused(error))?;

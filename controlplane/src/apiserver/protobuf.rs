@@ -48,10 +48,34 @@ struct ObjectMeta {
     generate_name: String,
     #[prost(string, tag = "3")]
     namespace: String,
+    #[prost(string, tag = "5")]
+    uid: String,
+    #[prost(string, tag = "6")]
+    resource_version: String,
     #[prost(btree_map = "string, string", tag = "11")]
     labels: std::collections::BTreeMap<String, String>,
     #[prost(btree_map = "string, string", tag = "12")]
     annotations: std::collections::BTreeMap<String, String>,
+    #[prost(message, repeated, tag = "13")]
+    owners: Vec<Owner>,
+    #[prost(string, repeated, tag = "14")]
+    finalizers: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Owner {
+    #[prost(string, tag = "1")]
+    kind: String,
+    #[prost(string, tag = "3")]
+    name: String,
+    #[prost(string, tag = "4")]
+    uid: String,
+    #[prost(string, tag = "5")]
+    api_version: String,
+    #[prost(bool, optional, tag = "6")]
+    controller: Option<bool>,
+    #[prost(bool, optional, tag = "7")]
+    blocks: Option<bool>,
 }
 
 /// Namespace, of which only metadata can be sent.
@@ -131,8 +155,36 @@ struct Secret {
 struct ServiceAccount {
     #[prost(message, optional, tag = "1")]
     metadata: Option<ObjectMeta>,
+    #[prost(message, repeated, tag = "2")]
+    secrets: Vec<Reference>,
+    #[prost(message, repeated, tag = "3")]
+    pull_secrets: Vec<LocalReference>,
     #[prost(bool, optional, tag = "4")]
     automount: Option<bool>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Reference {
+    #[prost(string, tag = "1")]
+    kind: String,
+    #[prost(string, tag = "2")]
+    namespace: String,
+    #[prost(string, tag = "3")]
+    name: String,
+    #[prost(string, tag = "4")]
+    uid: String,
+    #[prost(string, tag = "5")]
+    api_version: String,
+    #[prost(string, tag = "6")]
+    resource_version: String,
+    #[prost(string, tag = "7")]
+    field_path: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct LocalReference {
+    #[prost(string, tag = "1")]
+    name: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -179,8 +231,20 @@ struct TokenReviewSpec {
 
 #[derive(Clone, PartialEq, Message)]
 struct DeleteOptions {
+    #[prost(message, optional, tag = "2")]
+    preconditions: Option<Preconditions>,
     #[prost(string, tag = "4")]
     propagation_policy: String,
+    #[prost(string, repeated, tag = "5")]
+    dry_run: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Preconditions {
+    #[prost(string, optional, tag = "1")]
+    uid: Option<String>,
+    #[prost(string, optional, tag = "2")]
+    resource_version: Option<String>,
 }
 
 /// The body as the JSON that would have said the same.
@@ -203,14 +267,7 @@ pub fn decode(body: &[u8]) -> Result<Value, Error> {
         "Role" | "ClusterRole" => rbac::role(raw).map_err(Error::Broken)?,
         "RoleBinding" | "ClusterRoleBinding" => rbac::binding(raw).map_err(Error::Broken)?,
         "Secret" => secret(Secret::decode(raw).map_err(Error::Broken)?),
-        "ServiceAccount" => {
-            let account = ServiceAccount::decode(raw).map_err(Error::Broken)?;
-            let mut object = json!({"metadata": metadata(account.metadata)});
-            if let Some(automount) = account.automount {
-                object["automountServiceAccountToken"] = automount.into();
-            }
-            object
-        }
+        "ServiceAccount" => account(ServiceAccount::decode(raw).map_err(Error::Broken)?),
         "TokenRequest" => token_request(TokenRequest::decode(raw).map_err(Error::Broken)?),
         "TokenReview" => {
             let spec = TokenReview::decode(raw).map_err(Error::Broken)?.spec.unwrap_or_default();
@@ -218,7 +275,17 @@ pub fn decode(body: &[u8]) -> Result<Value, Error> {
         }
         "DeleteOptions" => {
             let options = DeleteOptions::decode(raw).map_err(Error::Broken)?;
-            present([("propagationPolicy", options.propagation_policy)])
+            let mut object = present([("propagationPolicy", options.propagation_policy)]);
+            if let Some(require) = options.preconditions {
+                object["preconditions"] = present([
+                    ("uid", require.uid.unwrap_or_default()),
+                    ("resourceVersion", require.resource_version.unwrap_or_default()),
+                ]);
+            }
+            if !options.dry_run.is_empty() {
+                object["dryRun"] = json!(options.dry_run);
+            }
+            object
         }
         other => return Err(Error::Kind(other.to_owned())),
     };
@@ -229,14 +296,61 @@ pub fn decode(body: &[u8]) -> Result<Value, Error> {
 
 fn metadata(meta: Option<ObjectMeta>) -> Value {
     let meta = meta.unwrap_or_default();
-    let mut metadata =
-        present([("name", meta.name), ("generateName", meta.generate_name), ("namespace", meta.namespace)]);
+    let mut metadata = present([
+        ("name", meta.name),
+        ("generateName", meta.generate_name),
+        ("namespace", meta.namespace),
+        ("uid", meta.uid),
+        ("resourceVersion", meta.resource_version),
+    ]);
+    if !meta.owners.is_empty() {
+        metadata["ownerReferences"] = meta.owners.into_iter().map(owner).collect();
+    }
+    if !meta.finalizers.is_empty() {
+        metadata["finalizers"] = json!(meta.finalizers);
+    }
     for (field, map) in [("labels", meta.labels), ("annotations", meta.annotations)] {
         if !map.is_empty() {
             metadata[field] = json!(map);
         }
     }
     metadata
+}
+
+fn owner(owner: Owner) -> Value {
+    let mut object =
+        present([("apiVersion", owner.api_version), ("kind", owner.kind), ("name", owner.name), ("uid", owner.uid)]);
+    for (field, given) in [("controller", owner.controller), ("blockOwnerDeletion", owner.blocks)] {
+        if let Some(given) = given {
+            object[field] = given.into();
+        }
+    }
+    object
+}
+
+fn account(account: ServiceAccount) -> Value {
+    let mut object = json!({"metadata": metadata(account.metadata)});
+    let reference = |of: Reference| {
+        present([
+            ("kind", of.kind),
+            ("namespace", of.namespace),
+            ("name", of.name),
+            ("uid", of.uid),
+            ("apiVersion", of.api_version),
+            ("resourceVersion", of.resource_version),
+            ("fieldPath", of.field_path),
+        ])
+    };
+    if !account.secrets.is_empty() {
+        object["secrets"] = account.secrets.into_iter().map(reference).collect();
+    }
+    if !account.pull_secrets.is_empty() {
+        object["imagePullSecrets"] = account.pull_secrets.into_iter().map(|of| present([("name", of.name)])).collect();
+    }
+    if let Some(automount) = account.automount {
+        object["automountServiceAccountToken"] = automount.into();
+    }
+    object
 }
 
 fn secret(secret: Secret) -> Value {
@@ -337,6 +451,52 @@ mod tests {
             decode(&envelope("authentication.k8s.io/v1", "TokenRequest", request.encode_to_vec())).unwrap()["spec"],
             json!({"audiences": ["a"], "expirationSeconds": 600, "boundObjectRef": {"kind": "Secret", "apiVersion": "v1", "name": "db"}})
         );
+    }
+
+    #[test]
+    fn what_a_client_replaces_keeps_its_version_owners_and_references() {
+        let owner = Owner {
+            kind: "Namespace".into(),
+            name: "vision".into(),
+            uid: "7".into(),
+            api_version: "v1".into(),
+            controller: Some(true),
+            blocks: None,
+        };
+        let metadata = ObjectMeta {
+            name: "robot".into(),
+            uid: "8".into(),
+            resource_version: "9".into(),
+            owners: vec![owner],
+            finalizers: vec!["example.org/x".into()],
+            ..ObjectMeta::default()
+        };
+        let account = ServiceAccount {
+            metadata: Some(metadata),
+            secrets: vec![Reference { name: "a".into(), ..Reference::default() }],
+            pull_secrets: vec![LocalReference { name: "b".into() }],
+            automount: Some(false),
+        };
+        assert_eq!(
+            decode(&envelope("v1", "ServiceAccount", account.encode_to_vec())).unwrap(),
+            json!({
+                "apiVersion": "v1", "kind": "ServiceAccount",
+                "metadata": {
+                    "name": "robot", "uid": "8", "resourceVersion": "9", "finalizers": ["example.org/x"],
+                    "ownerReferences": [{"apiVersion": "v1", "kind": "Namespace", "name": "vision", "uid": "7", "controller": true}],
+                },
+                "secrets": [{"name": "a"}], "imagePullSecrets": [{"name": "b"}], "automountServiceAccountToken": false,
+            })
+        );
+        let require = Preconditions { uid: Some("8".into()), resource_version: Some("9".into()) };
+        let options = DeleteOptions {
+            preconditions: Some(require),
+            propagation_policy: "Orphan".into(),
+            dry_run: vec!["All".into()],
+        };
+        let options = decode(&envelope("v1", "DeleteOptions", options.encode_to_vec())).unwrap();
+        assert_eq!(options["preconditions"], json!({"uid": "8", "resourceVersion": "9"}));
+        assert_eq!((&options["propagationPolicy"], &options["dryRun"]), (&json!("Orphan"), &json!(["All"])));
     }
 
     #[test]

@@ -21,6 +21,9 @@ const SHORTEST: i64 = 600;
 /// Longest life that may be asked for; more than is given.
 const LONGEST: i64 = 1 << 32;
 
+/// Longest name of an audience, bytes.
+const LONGEST_AUDIENCE: usize = 256;
+
 /// What is asked for.
 struct Wish {
     audience: String,
@@ -34,6 +37,7 @@ struct Wish {
 /// There is no such account, the request asks for what is not given, or the database failed.
 pub async fn token(call: &Call, bytes: &[u8]) -> Result<Response, Failure> {
     let request = if bytes.is_empty() { json!({}) } else { body::object(&call.headers, bytes)?.value };
+    of_this_call(call, &request)?;
     let wish = wish(&request)?;
     let account = there(call, Resource::SERVICE_ACCOUNTS, &call.name).await?;
     let secret = match &wish.secret {
@@ -90,13 +94,42 @@ fn answered(request: &Value, claims: &ApiClaims, token: String) -> Value {
     })
 }
 
-fn wish(request: &Value) -> Result<Wish, Failure> {
-    if request["kind"].as_str().is_some_and(|kind| !kind.is_empty() && kind != "TokenRequest") {
-        return Err(Failure::bad_request("the body must be a TokenRequest".to_owned()));
+/// What the body says of itself, where it does, is what the URL says.
+fn of_this_call(call: &Call, request: &Value) -> Result<(), Failure> {
+    let other = |value: &Value, expected: &str| !value.is_null() && value != "" && value != expected;
+    if other(&request["kind"], "TokenRequest") || other(&request["apiVersion"], "authentication.k8s.io/v1") {
+        return Err(Failure::bad_request("the body must be a TokenRequest of authentication.k8s.io/v1".to_owned()));
     }
+    let metadata = &request["metadata"];
+    for (field, expected) in [("name", &*call.name), ("namespace", call.namespace.as_deref().unwrap_or_default())] {
+        if other(&metadata[field], expected) {
+            let problem = format!(
+                "the {field} of the object ({}) does not match the {field} on the URL ({expected})",
+                metadata[field].as_str().unwrap_or_default()
+            );
+            return Err(Failure::bad_request(problem));
+        }
+    }
+    Ok(())
+}
+
+/// The audiences asked for. One that was meant and not understood must not end as the API's.
+fn audiences(given: &Value) -> Option<Vec<&str>> {
+    if given.is_null() {
+        return Some(Vec::new());
+    }
+    let named =
+        |audience: &'_ Value| audience.as_str().is_some_and(|name| !name.is_empty() && name.len() <= LONGEST_AUDIENCE);
+    let all = given.as_array()?;
+    all.iter().all(named).then(|| all.iter().filter_map(Value::as_str).collect())
+}
+
+fn wish(request: &Value) -> Result<Wish, Failure> {
     let spec = &request["spec"];
     let mut wrong = Vec::new();
-    let audiences: Vec<&str> = spec["audiences"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let audiences = audiences(&spec["audiences"]).ok_or_else(|| {
+        Failure::bad_request(format!("spec.audiences must be a list of names of 1 to {LONGEST_AUDIENCE} bytes"))
+    })?;
     if audiences.len() > 1 {
         let detail = "a token is for one audience; ask for several tokens";
         wrong.push(FieldError::new(Cause::TooMany, "spec.audiences", audiences.len().into(), detail));
@@ -115,7 +148,7 @@ fn wish(request: &Value) -> Result<Wish, Failure> {
         return Err(invalid(&wrong));
     }
     Ok(Wish {
-        audience: audiences.first().copied().filter(|text| !text.is_empty()).unwrap_or(API_AUDIENCE).to_owned(),
+        audience: audiences.first().copied().unwrap_or(API_AUDIENCE).to_owned(),
         seconds,
         secret: bound(&spec["boundObjectRef"])?,
     })

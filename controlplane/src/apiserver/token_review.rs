@@ -15,7 +15,7 @@ const AUDIENCES: usize = 10;
 /// Answers with the user of the token in `spec.token`, or why there is none.
 ///
 /// # Errors
-/// The review has no token.
+/// The review has no token, or too many audiences.
 pub async fn answer(State(server): State<Server>, request: Request) -> Result<Response, Failure> {
     let (_, mut review) = question(request).await?;
     let Some(token) = review["spec"]["token"].as_str().filter(|token| !token.is_empty()).map(str::to_owned) else {
@@ -29,8 +29,11 @@ pub async fn answer(State(server): State<Server>, request: Request) -> Result<Re
         .map(str::to_owned)
         .collect();
     let asked = if asked.is_empty() { vec![API_AUDIENCE.to_owned()] } else { asked };
+    if asked.len() > AUDIENCES {
+        return Err(Failure::bad_request(format!("spec.audiences must be {AUDIENCES} at most")));
+    }
     let mut status = json!({"authenticated": false, "user": {}});
-    for audience in asked.iter().take(AUDIENCES) {
+    for audience in &asked {
         match server.authenticator().judge(&token, audience).await {
             Ok(caller) => {
                 status = json!({

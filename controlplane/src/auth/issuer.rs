@@ -1,7 +1,8 @@
 //! The issuers (OpenID Connect) that people and programs log in with: whose tokens are accepted, by which keys.
 //!
 //! Owns the cache of each issuer's public keys. Invariants: only issuers of the configuration are ever asked, at the address written there; an issuer is asked
-//! at most once in [`Pace::soonest`], whoever sends unknown key ids, and one call at a time; a token names a key, never brings one; names that begin with
+//! at most once in [`Pace::soonest`], whoever sends unknown key ids, and one call at a time, for which few wait; keys that nobody confirmed for
+//! [`Pace::kept`] are gone; a token names a key, never brings one; names that begin with
 //! `system:` are ours alone.
 
 pub mod config;
@@ -12,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{Caller, Refused, verify};
@@ -26,8 +28,12 @@ const SOONEST: Duration = Duration::from_secs(10);
 const REFRESH: Duration = Duration::from_secs(600);
 /// Between two tries while an issuer has not answered yet.
 const RETRY: Duration = Duration::from_secs(30);
-/// Longest time that a call waits for another one's look at the keys.
+/// Keys are used for so long after the issuer last said that they are its own.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Longest time that a call waits for a look at the keys, for the turn and again for the answer.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Calls that wait for that at a time: whoever sends unknown key ids takes no more of the server than this.
+const WAITING: usize = 16;
 
 /// Why an issuer's keys are not known.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +53,7 @@ enum Error {
 /// All issuers of the configuration. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Issuers {
-    issuers: Arc<[Issuer]>,
+    issuers: Arc<[Arc<Issuer>]>,
 }
 
 /// How often an issuer is asked.
@@ -55,11 +61,13 @@ pub struct Issuers {
 pub struct Pace {
     /// Not sooner than this after the last time.
     pub soonest: Duration,
+    /// Its keys are used for so long after it was asked last.
+    pub kept: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { soonest: SOONEST }
+        Self { soonest: SOONEST, kept: KEPT }
     }
 }
 
@@ -68,8 +76,9 @@ impl Default for Pace {
 pub struct Issuer {
     settings: Settings,
     outbound: Outbound,
-    keys: RwLock<Option<Arc<KeySet>>>,
-    asked: tokio::sync::Mutex<Option<Instant>>,
+    keys: RwLock<Option<(Arc<KeySet>, Instant)>>,
+    asked: Arc<tokio::sync::Mutex<Option<Instant>>>,
+    waiting: Semaphore,
     pace: Pace,
 }
 
@@ -80,11 +89,11 @@ impl Issuers {
     /// [`config::Error`]: an authority's certificate is none.
     pub fn new(settings: Vec<Settings>, pace: Pace) -> Result<Self, config::Error> {
         let issuers = settings.into_iter().map(|settings| Issuer::new(settings, pace));
-        Ok(Self { issuers: issuers.collect::<Result<_, _>>()? })
+        Ok(Self { issuers: issuers.map(|issuer| issuer.map(Arc::new)).collect::<Result<_, _>>()? })
     }
 
     /// The configured issuer that the token says it is by; not verified.
-    pub fn of(&self, token: &str) -> Option<&Issuer> {
+    pub fn of(&self, token: &str) -> Option<&Arc<Issuer>> {
         if self.issuers.is_empty() {
             return None;
         }
@@ -109,14 +118,15 @@ impl Issuer {
         let outbound = Outbound::new(settings.authority.as_deref());
         let outbound =
             outbound.map_err(|source| config::Error::Authority { issuer: settings.issuer.clone(), source })?;
-        Ok(Self { settings, outbound, keys: RwLock::default(), asked: tokio::sync::Mutex::default(), pace })
+        let waiting = Semaphore::new(WAITING);
+        Ok(Self { settings, outbound, keys: RwLock::default(), asked: Arc::default(), waiting, pace })
     }
 
     /// Whose token it is, at the time `now`.
     ///
     /// # Errors
     /// [`Refused`].
-    pub(super) async fn judge(&self, token: &str, now: i64) -> Result<Caller, Refused> {
+    pub(super) async fn judge(self: &Arc<Self>, token: &str, now: i64) -> Result<Caller, Refused> {
         let header = judge::header(token, &self.settings)?;
         let keys = self.keys_with(&header.kid).await?;
         let key = keys.get(&header.kid, header.algorithm).ok_or(Refused::IssuersKey)?;
@@ -125,27 +135,29 @@ impl Issuer {
     }
 
     /// The key set, fresh enough to know this key if there is one.
-    async fn keys_with(&self, kid: &str) -> Result<Arc<KeySet>, Refused> {
-        let known = self.known();
-        if let Some(keys) = known.as_ref().filter(|keys| keys.has(kid)) {
-            return Ok(keys.clone());
+    async fn keys_with(self: &Arc<Self>, kid: &str) -> Result<Arc<KeySet>, Refused> {
+        if let Some(keys) = self.known().filter(|keys| keys.has(kid)) {
+            return Ok(keys);
         }
-        match tokio::time::timeout(PATIENCE, self.asked.lock()).await {
-            Ok(mut asked) => {
-                let new = self.known().is_some_and(|keys| keys.has(kid));
-                if !new && asked.is_none_or(|at| at.elapsed() >= self.pace.soonest) {
-                    *asked = Some(Instant::now());
-                    self.refresh().await;
-                }
-            }
-            Err(_) if known.is_some() => return Err(Refused::IssuersKey),
-            Err(_) => return Err(Refused::IssuerSilent),
+        let silent = |_| Refused::IssuerSilent;
+        let _place = self.waiting.try_acquire().map_err(|_| Refused::IssuerSilent)?;
+        let mut asked = tokio::time::timeout(PATIENCE, self.asked.clone().lock_owned()).await.map_err(silent)?;
+        let new = self.known().is_some_and(|keys| keys.has(kid));
+        if !new && asked.is_none_or(|at| at.elapsed() >= self.pace.soonest) {
+            let issuer = self.clone();
+            // A caller who hangs up does not end it: the turn is used, and others wait for what it brings.
+            let look = tokio::spawn(async move {
+                *asked = Some(Instant::now());
+                issuer.refresh().await;
+            });
+            drop(tokio::time::timeout(PATIENCE, look).await.map_err(silent)?);
         }
         self.known().ok_or(Refused::IssuerSilent)
     }
 
     fn known(&self) -> Option<Arc<KeySet>> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let known = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().filter(|(_, confirmed)| confirmed.elapsed() < self.pace.kept).map(|(keys, _)| keys.clone())
     }
 
     async fn keep(&self) {
@@ -159,10 +171,13 @@ impl Issuer {
         }
     }
 
-    /// Asks for the keys. While the issuer does not answer, those known stay in use.
+    /// Asks for the keys. While the issuer does not answer, those known stay in use, for a day at most.
     async fn refresh(&self) {
         match self.fetch().await {
-            Ok(keys) => *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(keys)),
+            Ok(keys) => {
+                let known = Some((Arc::new(keys), Instant::now()));
+                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = known;
+            }
             Err(error) => {
                 metrics::counter!("torchremote_issuer_failures_total").increment(1);
                 tracing::warn!(error = &error as &dyn std::error::Error, "the keys of an issuer stay as they were");
@@ -179,8 +194,11 @@ impl Issuer {
             return Err(wrong("its document is of another issuer"));
         }
         let keys = document["jwks_uri"].as_str().ok_or_else(|| wrong("its document has no jwks_uri"))?;
+        if outbound::as_safe(issuer, keys).is_err() {
+            return Err(wrong("its jwks_uri is not https"));
+        }
         let keys = self.get(keys).await?;
-        KeySet::read(&keys).ok_or_else(|| wrong("its key set has no key that can be used"))
+        KeySet::read(&keys).ok_or_else(|| wrong("its key set is none"))
     }
 
     async fn get(&self, url: &str) -> Result<Value, Error> {

@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt};
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::Value;
 use tokio_util::codec::{FramedRead, LinesCodec};
@@ -269,16 +269,22 @@ impl Connection {
 async fn client(config: &Config, files: &str) -> Result<Client, Error> {
     let mut config = config.clone();
     if let Some(program) = exec::of(&config.auth_info) {
-        let user = serde_json::json!({"token": exec::token(program).await?});
-        config.auth_info = serde_json::from_value(user).expect("a user with a token is a user");
+        let token = exec::token(program).await?;
+        with_token(&mut config.auth_info, &token);
     }
     if let Some(file) = &config.auth_info.token_file {
         let token = std::fs::read_to_string(file);
         let token = token.map_err(|source| Error::Read { path: file.clone(), source })?;
-        let user = serde_json::json!({"token": token.trim()});
-        config.auth_info = serde_json::from_value(user).expect("a user with a token is a user");
+        with_token(&mut config.auth_info, token.trim());
     }
     Client::try_from(config).map_err(|source| Error::Credentials { path: files.to_owned(), source: Box::new(source) })
+}
+
+/// The same user with this token, from wherever it came; whom it acts as stays.
+fn with_token(user: &mut AuthInfo, token: &str) {
+    let with: AuthInfo =
+        serde_json::from_value(serde_json::json!({"token": token})).expect("a user with a token is a user");
+    (user.token, user.token_file, user.exec) = (with.token, None, None);
 }
 
 fn refused_token(error: &kube::Error) -> bool {

@@ -85,7 +85,7 @@ pub async fn run(args: LoginArgs, out: &mut (dyn Write + Send)) -> Result<(), su
     let path = credentials::path(&folder, &server, &user);
     let credentials =
         Credentials::new(server.clone(), &offer, endpoints.token, user, tokens, chrono::Utc::now().timestamp())?;
-    credentials.write(&path)?;
+    credentials.keep(&path).await?;
     let entry = Entry {
         server: &server,
         authority: authority.as_deref(),

@@ -35,7 +35,7 @@ pub async fn run(args: TokenArgs, out: &mut (dyn Write + Send)) -> Result<(), Er
         let token = Connection::open(&args.connection).await?.token().await?;
         return print(out, format_args!("{token}\n"));
     };
-    let fresh = Credentials::token(file, chrono::Utc::now().timestamp()).await?;
+    let fresh = Credentials::token(file, || chrono::Utc::now().timestamp()).await?;
     if args.exec {
         print(out, format_args!("{}\n", credential(&fresh)))
     } else {

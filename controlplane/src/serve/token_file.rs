@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
@@ -43,28 +44,52 @@ impl TokenFile {
 
     /// Replaces the token at half its life until told to stop. A write that fails is tried again.
     pub async fn keep(self, stop: CancellationToken) {
-        let mut written = SystemTime::now();
-        let mut known = self.keys.jwks();
+        let mut state = State { written: SystemTime::now(), known: self.keys.jwks(), failed: false };
         let mut looks = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = looks.tick() => {}
                 // After an emergency nothing that was signed before is accepted.
-                () = self.keys.changed(&known) => {}
+                () = self.keys.changed(&state.known) => {}
             }
-            let keys = self.keys.jwks();
-            if !due(written, SystemTime::now()) && keys == known {
+            if !state.wants(SystemTime::now(), self.keys.jwks()) {
                 continue;
             }
-            match self.write() {
-                Ok(()) => (written, known) = (SystemTime::now(), keys),
-                Err(error) => tracing::error!(
+            let result = self.write();
+            state.wrote(SystemTime::now(), result.is_ok());
+            if let Err(error) = result {
+                tracing::error!(
                     error = &error as &dyn std::error::Error,
                     path = %self.path.display(),
                     "cannot replace the administrator's token; clients are refused when the old one ends"
-                ),
+                );
             }
+        }
+    }
+}
+
+/// What the file holds, as far as is known.
+#[derive(Debug)]
+struct State {
+    written: SystemTime,
+    /// Keys that were looked at: news of the same ones wakes nobody, also when the write after them failed.
+    known: Value,
+    failed: bool,
+}
+
+impl State {
+    /// Whether to write now.
+    fn wants(&mut self, now: SystemTime, keys: Value) -> bool {
+        let new = keys != self.known;
+        self.known = keys;
+        new || self.failed || due(self.written, now)
+    }
+
+    fn wrote(&mut self, now: SystemTime, fine: bool) {
+        self.failed = !fine;
+        if fine {
+            self.written = now;
         }
     }
 }
@@ -90,6 +115,19 @@ mod tests {
         assert!(due(written, written + LIFE / 2));
         assert!(due(written, written + 100 * LIFE), "after a night asleep");
         assert!(due(written, written - Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_write_that_failed_is_tried_again_at_the_next_look_and_not_at_once() {
+        let now = SystemTime::UNIX_EPOCH + 1000 * LIFE;
+        let mut state = State { written: now, known: Value::from(1), failed: false };
+        assert!(!state.wants(now, Value::from(1)));
+        assert!(state.wants(now, Value::from(2)), "after an emergency");
+        state.wrote(now, false);
+        assert_eq!(state.known, 2, "the same keys are no news");
+        assert!(state.wants(now, Value::from(2)));
+        state.wrote(now, true);
+        assert!(!state.wants(now, Value::from(2)));
     }
 
     #[tokio::test]

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 use sqlx::{Postgres, Transaction};
+use uuid::Uuid;
 
-use super::secret::Column;
-use super::{Error, Object, Objects, Resource};
+use super::secret::{self, Column};
+use super::{Error, Key, Object, Objects, Resource};
 
 /// Rows fetched at a time while looking for those that match.
 const CHUNK: i64 = 500;
@@ -37,12 +38,22 @@ pub struct Query {
     pub after: Option<(String, String)>,
     /// Only items this accepts.
     pub filter: Option<Filter>,
+    /// They are to be deleted: of Secrets that cannot be opened, what lies open, where others are told of the error.
+    pub to_delete: bool,
 }
 
 impl Query {
     /// Everything of a kind, newest.
     pub fn all(resource: Resource) -> Self {
-        Self { resource, namespace: None, version: Version::Latest, limit: None, after: None, filter: None }
+        Self {
+            resource,
+            namespace: None,
+            version: Version::Latest,
+            limit: None,
+            after: None,
+            filter: None,
+            to_delete: false,
+        }
     }
 }
 
@@ -90,7 +101,12 @@ impl Objects {
             let last = chunk.len() < CHUNK as usize;
             for row in chunk {
                 let column = if row.logged { Column::Before } else { Column::Object };
-                let body = self.open(query.resource, column, row.body)?;
+                let key = Key::new(query.resource, row.ns.as_str(), row.name.as_str());
+                let half = query.to_delete.then(|| secret::open_half(&key, row.uid, row.body.clone()));
+                let body = match (self.open(&key, row.uid, column, row.body), half) {
+                    (Err(Error::Seal { .. }), Some(half)) => half,
+                    (opened, _) => opened?,
+                };
                 if query.filter.as_ref().is_some_and(|accepts| !accepts(&body)) {
                     after = Some((row.ns, row.name));
                     continue;
@@ -117,6 +133,8 @@ impl Objects {
 struct Row {
     ns: String,
     name: String,
+    /// Unknown of a state in the log.
+    uid: Option<Uuid>,
     body: Value,
     /// It is the state before a change in the log.
     logged: bool,
@@ -135,7 +153,7 @@ async fn rows(
     let rows = if at == newest {
         let rows = sqlx::query_as!(
             Row,
-            r#"select ns, name, body, false as "logged!" from object
+            r#"select ns, name, uid as "uid?", body, false as "logged!" from object
              where grp = $1 and plural = $2 and ($3::text is null or ns = $3) and (ns, name) > ($4, $5) order by ns, name limit $6"#,
             group,
             plural,
@@ -148,10 +166,10 @@ async fn rows(
     } else {
         let rows = sqlx::query_as!(
             Row,
-            r#"select ns as "ns!", name as "name!", body as "body!", logged as "logged!" from (
-                 select ns, name, body, false as logged from object where grp = $1 and plural = $2 and rv <= $7
+            r#"select ns as "ns!", name as "name!", uid, body as "body!", logged as "logged!" from (
+                 select ns, name, uid, body, false as logged from object where grp = $1 and plural = $2 and rv <= $7
                  union all
-                 select ns, name, prev, true from (
+                 select ns, name, null, prev, true from (
                    select distinct on (ns, name) ns, name, prev from object_log where grp = $1 and plural = $2 and rv > $7 order by ns, name, rv
                  ) first where prev is not null
                ) then_there

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::secret::Column;
 use super::watch_cache::{Change, WatchCache};
@@ -111,15 +112,16 @@ impl Tail {
             .map_err(Error::database("begin a snapshot"))?;
         let version = sqlx::query_scalar!("select rv from cluster_rv");
         let version = version.fetch_one(&mut *snapshot).await.map_err(Error::database("read the version"))?;
-        let rows =
-            sqlx::query!("select grp, plural, ns, name, body from object where rv > 0 order by grp, plural, ns, name");
+        let rows = sqlx::query!(
+            "select grp, plural, ns, name, uid, body from object where rv > 0 order by grp, plural, ns, name"
+        );
         let rows = rows.fetch_all(&mut *snapshot).await.map_err(Error::database("load all objects"))?;
         snapshot.rollback().await.map_err(Error::database("end a snapshot"))?;
         let objects: Vec<(Key, Value)> = rows
             .into_iter()
             .filter_map(|row| {
                 let key = Key::new(Resource::find(&row.grp, &row.plural)?, row.ns, row.name);
-                let body = opened(&self.objects, &key, Column::Object, row.body)?;
+                let body = opened(&self.objects, &key, Some(row.uid), Column::Object, row.body)?;
                 Some((key, body))
             })
             .collect();
@@ -161,19 +163,32 @@ pub(super) async fn read(
     let next = rows.last().filter(|_| rows.len() as i64 == limit).map(|row| row.rv);
     let changes = rows.into_iter().filter_map(|row| {
         let key = Key::new(Resource::find(&row.grp, &row.plural)?, row.ns, row.name);
-        let prev = match row.prev {
-            Some(prev) => Some(opened(objects, &key, Column::Before, prev)?),
-            None => None,
+        let before = row.prev.map(|prev| {
+            let uid = prev["metadata"]["uid"].clone();
+            opened(objects, &key, None, Column::Before, prev).unwrap_or_else(|| nothing(&key, &uid, row.rv))
+        });
+        let uid = row.body["metadata"]["uid"].clone();
+        // What cannot be read may no longer be relied on as it was: for who watches, it is gone.
+        let (body, deleted) = match opened(objects, &key, None, Column::Log, row.body) {
+            Some(body) => (body, row.kind == "D"),
+            None => (nothing(&key, &uid, row.rv), true),
         };
-        let body = opened(objects, &key, Column::Log, row.body)?;
-        Some(Change::new(key, row.rv, prev, body, row.kind == "D"))
+        Some(Change::new(key, row.rv, before, body, deleted))
     });
     Ok(Page { changes: changes.collect(), next })
 }
 
+/// Stands for a body that cannot be opened.
+fn nothing(key: &Key, uid: &Value, version: i64) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid, "resourceVersion": version.to_string()},
+    })
+}
+
 /// A body of the log. One that cannot be opened is left out, for those who watch must see the rest; whoever reads it by name is told.
-fn opened(objects: &Objects, key: &Key, column: Column, body: Value) -> Option<Value> {
-    match objects.open(key.resource, column, body) {
+fn opened(objects: &Objects, key: &Key, uid: Option<Uuid>, column: Column, body: Value) -> Option<Value> {
+    match objects.open(key, uid, column, body) {
         Ok(body) => Some(body),
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, %key, namespace = key.namespace, "left out of watches");

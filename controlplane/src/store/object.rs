@@ -227,15 +227,15 @@ impl Objects {
     /// # Errors
     /// The database failed.
     pub async fn get(&self, key: &Key) -> Result<Option<Object>, Error> {
-        let body = sqlx::query_scalar!(
-            "select body from object where grp = $1 and plural = $2 and ns = $3 and name = $4",
+        let row = sqlx::query!(
+            "select uid, body from object where grp = $1 and plural = $2 and ns = $3 and name = $4",
             key.resource.group,
             key.resource.plural,
             key.namespace,
             key.name
         );
-        let body = body.fetch_optional(&self.pool).await.map_err(Error::database("read an object"))?;
-        body.map(|body| Ok(Object { body: self.open(key.resource, Column::Object, body)? })).transpose()
+        let row = row.fetch_optional(&self.pool).await.map_err(Error::database("read an object"))?;
+        row.map(|row| Ok(Object { body: self.open(key, Some(row.uid), Column::Object, row.body)? })).transpose()
     }
 
     /// All objects of a kind, of one namespace or of all, at one version.
@@ -279,8 +279,8 @@ impl Objects {
     }
 
     /// For what reads rows: the body that lies in a column.
-    pub(super) fn open(&self, resource: Resource, column: Column, body: Value) -> Result<Value, Error> {
-        secret::open(self.sealer.as_ref(), resource, column, body)
+    pub(super) fn open(&self, key: &Key, uid: Option<Uuid>, column: Column, body: Value) -> Result<Value, Error> {
+        secret::open(self.sealer.as_ref(), key, uid, column, body)
     }
 
     /// For the tail: tells the receivers of [`changes`](Self::changes).

@@ -1,4 +1,4 @@
-//! Secrets as they lie in the database: all but their names and labels is sealed, bound to table, uid and column.
+//! Secrets as they lie in the database: all but their names and labels is sealed, bound to table, row and column.
 //!
 //! Owns the crossing between memory, where Secrets are open, and rows, where they are not; every statement that reads or writes a body passes here.
 //! Annotations are sealed too: kubectl keeps there what it applied last, values and all.
@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
-use super::{Error, Resource};
+use super::{Error, Key, Resource};
 use crate::auth::seal::{self, Place, Sealer};
 
 /// Field of a stored Secret that holds the rest of it.
@@ -27,13 +28,13 @@ pub(super) enum Column {
 }
 
 impl Column {
-    fn place(self, uid: &str) -> Place<'_> {
+    fn place(self, row: &str) -> Place<'_> {
         let (table, column) = match self {
             Self::Object => ("object", "body"),
             Self::Log => ("object_log", "body"),
             Self::Before => ("object_log", "prev"),
         };
-        Place { table, row: uid, column }
+        Place { table, row, column }
     }
 }
 
@@ -43,11 +44,11 @@ impl Column {
 /// It is a Secret, and there is no key, or no randomness.
 pub(super) fn close<'a>(
     sealer: Option<&Sealer>,
-    resource: Resource,
+    key: &Key,
     column: Column,
     body: &'a Value,
 ) -> Result<Cow<'a, Value>, Error> {
-    if resource != Resource::SECRETS {
+    if key.resource != Resource::SECRETS {
         return Ok(Cow::Borrowed(body));
     }
     let sealer = sealer.ok_or(Error::NoKey)?;
@@ -66,29 +67,37 @@ pub(super) fn close<'a>(
         };
     }
     let text = Value::Object(inside).to_string();
-    let sealed = sealer.seal(column.place(uid(body)), text.as_bytes()).map_err(|source| Error::Seal { source })?;
+    let sealed =
+        sealer.seal(column.place(&row(key, uid(body))), text.as_bytes()).map_err(|source| Error::Seal { source })?;
     open.insert(SEALED.to_owned(), STANDARD.encode(sealed).into());
     Ok(Cow::Owned(Value::Object(open)))
 }
 
-/// The body that lies in that column.
+/// The body that lies in that column of the row with that key, and with that uid where the table has a column for it.
 ///
 /// # Errors
 /// It is a Secret that was sealed for another row or column, or with another key.
 pub(super) fn open(
     sealer: Option<&Sealer>,
-    resource: Resource,
+    key: &Key,
+    uid: Option<Uuid>,
     column: Column,
     mut body: Value,
 ) -> Result<Value, Error> {
-    if resource != Resource::SECRETS {
+    if key.resource != Resource::SECRETS {
         return Ok(body);
     }
     let sealer = sealer.ok_or(Error::NoKey)?;
-    let place = column.place(uid(&body)).to_string();
-    let other = || Error::Seal { source: seal::Error::OtherKey { place: place.clone() } };
+    let uid = uid.map_or_else(|| self::uid(&body).to_owned(), |uid| uid.to_string());
+    let row = row(key, &uid);
+    let other = || Error::Seal { source: seal::Error::OtherKey { place: shown(column, key) } };
+    // What lies open is not sealed, but it does not name another row.
+    let named = |field: &str| body["metadata"][field].as_str().unwrap_or_default();
+    if (named("uid"), named("namespace"), named("name")) != (&*uid, &*key.namespace, &*key.name) {
+        return Err(other());
+    }
     let sealed = body[SEALED].as_str().and_then(|text| STANDARD.decode(text).ok()).ok_or_else(other)?;
-    let inside = sealer.unseal(column.place(uid(&body)), &sealed).map_err(|source| Error::Seal { source })?;
+    let inside = sealer.unseal(column.place(&row), &sealed).map_err(|_| other())?;
     let Ok(Value::Object(inside)) = serde_json::from_slice(&inside) else { return Err(other()) };
     let fields = body.as_object_mut().ok_or_else(other)?;
     fields.remove(SEALED);
@@ -100,6 +109,33 @@ pub(super) fn open(
         }
     }
     Ok(body)
+}
+
+/// What can be read of a body that cannot be opened: enough to delete it. Its key is the row's.
+pub(super) fn open_half(key: &Key, uid: Option<Uuid>, mut body: Value) -> Value {
+    if !body["metadata"].is_object() {
+        body = json!({"metadata": {}});
+    }
+    if let Some(fields) = body.as_object_mut() {
+        fields.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata"));
+    }
+    // Else it were no Secret that could be let go of.
+    body["type"] = "Opaque".into();
+    body["metadata"]["name"] = key.name.as_str().into();
+    body["metadata"]["namespace"] = key.namespace.as_str().into();
+    if let Some(uid) = uid {
+        body["metadata"]["uid"] = uid.to_string().into();
+    }
+    body
+}
+
+/// What a ciphertext is bound to, from the columns: a body that is moved whole names another row.
+fn row(key: &Key, uid: &str) -> String {
+    [&key.namespace, &key.name, uid].join("\0")
+}
+
+fn shown(column: Column, key: &Key) -> String {
+    column.place(&format!("{}/{}", key.namespace, key.name)).to_string()
 }
 
 fn uid(body: &Value) -> &str {
@@ -121,21 +157,42 @@ mod tests {
     fn a_secret_is_closed_for_one_row_and_one_column() {
         let folder = tempfile::tempdir().unwrap();
         let sealer = Sealer::open_or_make(&folder.path().join("key")).unwrap();
-        let close =
-            |body: &Value, column| super::close(Some(&sealer), Resource::SECRETS, column, body).unwrap().into_owned();
-        let open = |body: Value, column| super::open(Some(&sealer), Resource::SECRETS, column, body);
-        let closed = close(&secret("1"), Column::Object);
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (of_one, of_two) = (secret(&one.to_string()), secret(&two.to_string()));
+        let key = Key::new(Resource::SECRETS, "default", "db");
+        let close = |body: &Value, column| super::close(Some(&sealer), &key, column, body).unwrap().into_owned();
+        let open = |body: Value, uid, column| super::open(Some(&sealer), &key, uid, column, body);
+        let closed = close(&of_one, Column::Object);
         let text = closed.to_string();
         assert!(!text.contains("aHVudGVyMg") && !text.contains("hunter2") && !text.contains("Opaque"), "{text}");
-        assert_eq!(closed["metadata"], json!({"name": "db", "namespace": "default", "uid": "1", "labels": {"a": "b"}}));
-        assert_eq!(open(closed.clone(), Column::Object).unwrap(), secret("1"));
+        let metadata = json!({"name": "db", "namespace": "default", "uid": one.to_string(), "labels": {"a": "b"}});
+        assert_eq!(closed["metadata"], metadata);
+        assert_eq!(open(closed.clone(), Some(one), Column::Object).unwrap(), of_one);
+        assert_eq!(open(closed.clone(), None, Column::Object).unwrap(), of_one);
+        let refused = |opened: Result<Value, Error>| matches!(opened, Err(Error::Seal { .. }));
         for column in [Column::Log, Column::Before] {
-            assert!(matches!(open(closed.clone(), column), Err(Error::Seal { .. })), "{column:?}");
+            assert!(refused(open(closed.clone(), Some(one), column)), "{column:?}");
         }
-        let mut swapped = close(&secret("2"), Column::Object);
+        let mut swapped = close(&of_two, Column::Object);
         swapped[SEALED] = closed[SEALED].clone();
-        assert!(matches!(open(swapped, Column::Object), Err(Error::Seal { .. })));
-        assert!(open(secret("1"), Column::Object).is_err(), "one that nobody sealed");
-        assert!(matches!(super::close(None, Resource::SECRETS, Column::Log, &secret("1")), Err(Error::NoKey)));
+        assert!(refused(open(swapped, Some(two), Column::Object)));
+        assert!(refused(open(of_one.clone(), Some(one), Column::Object)), "one that nobody sealed");
+        assert!(matches!(super::close(None, &key, Column::Log, &of_one), Err(Error::NoKey)));
+
+        // The whole body, uid and all, in another row; and there under that row's name.
+        for other in [Key::new(Resource::SECRETS, "default", "other"), Key::new(Resource::SECRETS, "vision", "db")] {
+            let mut renamed = closed.clone();
+            renamed["metadata"]["name"] = other.name.as_str().into();
+            renamed["metadata"]["namespace"] = other.namespace.as_str().into();
+            for moved in [closed.clone(), renamed] {
+                for uid in [Some(one), None] {
+                    assert!(refused(super::open(Some(&sealer), &other, uid, Column::Object, moved.clone())), "{other}");
+                }
+            }
+        }
+        assert!(refused(open(closed.clone(), Some(two), Column::Object)), "an older one of that name");
+        let mut renamed = closed;
+        renamed["metadata"]["name"] = "other".into();
+        assert!(refused(open(renamed, Some(one), Column::Object)), "the name that lies open was changed");
     }
 }

@@ -114,24 +114,38 @@ impl Write {
     /// # Errors
     /// The database failed.
     pub async fn lock(&mut self, key: &Key) -> Result<Option<Object>, Error> {
+        self.lock_as(key, false).await
+    }
+
+    /// As [`lock`](Self::lock), for one who goes on to delete it: of a Secret that cannot be opened, what lies open.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn lock_to_delete(&mut self, key: &Key) -> Result<Option<Object>, Error> {
+        self.lock_as(key, true).await
+    }
+
+    async fn lock_as(&mut self, key: &Key, to_delete: bool) -> Result<Option<Object>, Error> {
         if let Some(touched) = self.touched.get(key) {
             return Ok((!touched.gone).then(|| Object { body: touched.now.clone() }));
         }
-        let body = sqlx::query_scalar!(
-            "select body from object where grp = $1 and plural = $2 and ns = $3 and name = $4 for update",
+        let row = sqlx::query!(
+            "select uid, body from object where grp = $1 and plural = $2 and ns = $3 and name = $4 for update",
             key.resource.group,
             key.resource.plural,
             key.namespace,
             key.name
         );
-        let body = body.fetch_optional(&mut *self.transaction).await.map_err(Error::database("lock an object"))?;
-        let open = |body| secret::open(self.sealer.as_ref(), key.resource, Column::Object, body);
-        let body = body.map(open).transpose()?;
+        let row = row.fetch_optional(&mut *self.transaction).await.map_err(Error::database("lock an object"))?;
+        let Some(row) = row else { return Ok(None) };
+        let half = to_delete.then(|| secret::open_half(key, Some(row.uid), row.body.clone()));
+        let body = match (secret::open(self.sealer.as_ref(), key, Some(row.uid), Column::Object, row.body), half) {
+            (Err(Error::Seal { .. }), Some(half)) => half,
+            (opened, _) => opened?,
+        };
         // Nothing is locked by an absent row, so absence is not remembered: another may still create it.
-        if let Some(body) = &body {
-            self.touched.insert(key.clone(), Touched { before: Some(body.clone()), now: body.clone(), gone: false });
-        }
-        Ok(body.map(|body| Object { body }))
+        self.touched.insert(key.clone(), Touched { before: Some(body.clone()), now: body.clone(), gone: false });
+        Ok(Some(Object { body }))
     }
 
     /// Creates an object: fills in uid, creationTimestamp and generation. `body` has its name, and its namespace if the kind has one.
@@ -265,7 +279,7 @@ impl Write {
         self.put(key, object)
     }
 
-    /// Asks for deletion: marks an object that has finalizers, removes one that has none. Asked again, changes nothing.
+    /// Asks for deletion: marks an object that has finalizers, removes one that has none. Asked again, changes nothing. What cannot be opened can be deleted.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Conflict`], [`Error::OtherUid`]; the database failed.
@@ -283,6 +297,7 @@ impl Write {
         require: &Preconditions,
         propagation: Propagation,
     ) -> Result<Deletion, Error> {
+        self.lock_to_delete(key).await?;
         let mut object = self.required(key, require).await?;
         propagate(&mut object.body, propagation);
         if !held(&object.body) {
@@ -352,7 +367,7 @@ impl Write {
     }
 
     async fn insert(&mut self, key: &Key, uid: Uuid, body: &Value) -> Result<(), Error> {
-        let body = secret::close(self.sealer.as_ref(), key.resource, Column::Object, body)?;
+        let body = secret::close(self.sealer.as_ref(), key, Column::Object, body)?;
         let inserted = sqlx::query!(
             "insert into object (grp, plural, ns, name, uid, rv, labels, body) values ($1, $2, $3, $4, $5, 0, '{}', $6)
              on conflict (grp, plural, ns, name) do nothing",

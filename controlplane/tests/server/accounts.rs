@@ -132,6 +132,11 @@ async fn what_cannot_be_asked_for_is_refused_in_kubernetes_words() {
         (json!({"expirationSeconds": 60}), 422, "may not specify a duration less than 10 minutes"),
         (json!({"expirationSeconds": 1_u64 << 33}), 422, "may not specify a duration larger than 2^32 seconds"),
         (json!({"audiences": ["a", "b"]}), 422, "one audience"),
+        (json!({"audiences": "registry"}), 400, "spec.audiences must be a list"),
+        (json!({"audiences": {"a": "b"}}), 400, "spec.audiences must be a list"),
+        (json!({"audiences": [7]}), 400, "spec.audiences must be a list"),
+        (json!({"audiences": [""]}), 400, "spec.audiences must be a list"),
+        (json!({"audiences": ["a".repeat(257)]}), 400, "spec.audiences must be a list"),
         (
             json!({"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "x"}}),
             400,
@@ -148,6 +153,21 @@ async fn what_cannot_be_asked_for_is_refused_in_kubernetes_words() {
         assert!(status["message"].as_str().unwrap().contains(says), "{spec}: {status}");
     }
     assert_eq!(token_request(&api, "nobody", json!({})).await.0, StatusCode::NOT_FOUND);
+    for (body, says) in [
+        (json!({"kind": "TokenReview"}), "must be a TokenRequest"),
+        (json!({"apiVersion": "v1"}), "must be a TokenRequest of authentication.k8s.io/v1"),
+        (json!({"metadata": {"name": "other"}}), "the name of the object (other) does not match the name on the URL"),
+        (json!({"metadata": {"namespace": "other"}}), "the namespace of the object (other) does not match"),
+    ] {
+        let (code, status) = api.send("POST", &format!("{ACCOUNTS}/robot/token"), body.clone()).await;
+        assert_eq!(code, StatusCode::BAD_REQUEST, "{body}: {status}");
+        assert!(status["message"].as_str().unwrap().contains(says), "{body}: {status}");
+    }
+    let many: Vec<String> = (0..11).map(|number| number.to_string()).collect();
+    let spec = json!({"token": "x", "audiences": many});
+    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec});
+    let (code, _) = api.send("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body).await;
+    assert_eq!(code, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

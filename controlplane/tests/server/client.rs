@@ -157,3 +157,35 @@ async fn an_address_is_read_over_tls_and_where_it_points_on_to() {
         assert!(out.is_empty() && err.contains(why) && err.contains("CannotFetch"), "{page}: {out}{err}");
     }
 }
+
+#[tokio::test]
+async fn a_user_who_acts_as_another_may_do_what_that_one_may() {
+    let api = Api::start().await;
+    api.grant("ana", "viewer", "default").await;
+    let config = api.serve().await;
+    let mut parsed: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&config).unwrap()).unwrap();
+    let token = api.folder.path().join("token");
+    std::fs::write(&token, &api.token).unwrap();
+    let program = api.folder.path().join("credential");
+    let credential = json!({
+        "apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": api.token},
+    });
+    std::fs::write(&program, credential.to_string()).unwrap();
+    let exec = json!({"apiVersion": "client.authentication.k8s.io/v1", "command": "cat", "args": [program], "interactiveMode": "Never"});
+    for user in [json!({"token": api.token}), json!({"tokenFile": token}), json!({"exec": exec})] {
+        parsed["users"][0]["user"] = user.clone();
+        parsed["users"][0]["user"]["as"] = json!("ana");
+        std::fs::write(&config, parsed.to_string()).unwrap();
+        let get = async |kind: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_torch-remote"));
+            command.env_clear().env("HOME", api.folder.path()).env("KUBECONFIG", &config);
+            command.env("PATH", std::env::var_os("PATH").unwrap());
+            let output = command.args(["get", kind, "-n", "default"]).stdin(Stdio::null()).output().await.unwrap();
+            (output.status.success(), String::from_utf8(output.stderr).unwrap())
+        };
+        let (fine, err) = get("leases").await;
+        assert!(fine, "{user}: {err}");
+        let (fine, err) = get("secrets").await;
+        assert!(!fine && err.contains("\"ana\" cannot list"), "{user}: {err}");
+    }
+}

@@ -1,7 +1,7 @@
 //! An issuer (OpenID Connect) in this process: real RSA and P-256 keys, the device flow, refresh tokens that are used once, and counts of what it was asked.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use axum::extract::{Form, State};
@@ -51,6 +51,12 @@ pub struct Inside {
     pub key_reads: AtomicUsize,
     /// How often a refresh token was traded.
     pub refreshes: AtomicUsize,
+    /// How often it was asked what it is.
+    pub discoveries: AtomicUsize,
+    /// Whoever writes here keeps it from saying what it is.
+    pub gate: tokio::sync::RwLock<()>,
+    /// It answers 503.
+    pub away: AtomicBool,
     /// Answers to `token` before the usual ones, last first.
     pub odd_answers: Mutex<Vec<(u16, Value)>>,
     keys: Mutex<Vec<SigningKey>>,
@@ -96,6 +102,9 @@ impl Issuer {
             life: AtomicI64::new(60),
             key_reads: AtomicUsize::new(0),
             refreshes: AtomicUsize::new(0),
+            discoveries: AtomicUsize::new(0),
+            gate: tokio::sync::RwLock::default(),
+            away: AtomicBool::new(false),
             odd_answers: Mutex::default(),
             keys: Mutex::new(vec![rs256(), es256()]),
             devices: Mutex::default(),
@@ -151,6 +160,11 @@ impl Issuer {
         *self.state.keys.lock().unwrap() = vec![rs256(), es256()];
     }
 
+    /// It has no keys any more.
+    pub fn withdraw(&self) {
+        self.state.keys.lock().unwrap().clear();
+    }
+
     /// A person enters the code.
     pub fn approve(&self, user_code: &str, user: &str) {
         let mut devices = self.state.devices.lock().unwrap();
@@ -189,12 +203,18 @@ impl Inside {
     }
 }
 
-async fn discovery(State(inside): State<Arc<Inside>>) -> Json<Value> {
+async fn discovery(State(inside): State<Arc<Inside>>) -> (StatusCode, Json<Value>) {
+    inside.discoveries.fetch_add(1, Ordering::Relaxed);
+    drop(inside.gate.read().await);
+    if inside.away.load(Ordering::Relaxed) {
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({})));
+    }
     let at = |path: &str| format!("{}{path}", inside.url);
-    Json(json!({
+    let document = json!({
         "issuer": inside.url, "jwks_uri": at("/keys"), "token_endpoint": at("/token"),
         "device_authorization_endpoint": at("/device"),
-    }))
+    });
+    (StatusCode::OK, Json(document))
 }
 
 async fn keys(State(inside): State<Arc<Inside>>) -> Json<Value> {

@@ -21,7 +21,9 @@ use crate::issuer::Issuer;
 use crate::sample::{LEASES, lease};
 
 const REVIEW: &str = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
-const OFTEN: Pace = Pace { soonest: Duration::ZERO };
+const HOUR: Duration = Duration::from_secs(3600);
+const OFTEN: Pace = Pace { soonest: Duration::ZERO, kept: HOUR };
+const ONCE: Pace = Pace { soonest: HOUR, kept: HOUR };
 
 /// Who the API takes the bearer of a token for, or the code and text of its refusal.
 async fn whoami(api: &Api, token: &str) -> Result<Value, (StatusCode, String)> {
@@ -110,23 +112,104 @@ async fn an_issuer_that_is_not_configured_is_not_asked() {
     assert_eq!(stranger.state.key_reads.load(Ordering::Relaxed), 0);
 }
 
+/// Tokens under the issuer's name with keys that are not its.
+async fn strangers(issuer: &Issuer, count: usize) -> Vec<String> {
+    let other = Issuer::start(Clock::default()).await;
+    let token = |number| {
+        other.rotate();
+        let mut claims = other.claims(&format!("user-{number}"));
+        claims["iss"] = json!(issuer.url);
+        other.sign(&claims, Algorithm::ES256)
+    };
+    (0..count).map(token).collect()
+}
+
+/// Waits until the issuer was asked what it is, so often.
+async fn asked(issuer: &Issuer, times: usize) {
+    let so = async {
+        while issuer.state.discoveries.load(Ordering::Relaxed) < times {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), so).await.expect("it is asked");
+}
+
+#[tokio::test]
+async fn few_wait_for_an_issuer_at_a_time_and_the_others_are_told_to_come_again() {
+    use futures::StreamExt;
+    let (issuer, api) = started(ONCE).await;
+    let strangers = strangers(&issuer, 40).await;
+    let gate = issuer.state.gate.write().await;
+    let mut calls: futures::stream::FuturesUnordered<_> = strangers.iter().map(|token| whoami(&api, token)).collect();
+    for _ in 0..24 {
+        assert_eq!(calls.next().await.unwrap().unwrap_err().0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert!(whoami(&api, &api.token).await.is_ok(), "who needs no issuer is not held up");
+    drop(gate);
+    while let Some(answer) = calls.next().await {
+        assert_eq!(answer.unwrap_err().0, StatusCode::UNAUTHORIZED, "who waited has an answer");
+    }
+    assert_eq!(issuer.state.discoveries.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_does_not_use_up_the_look_at_the_keys() {
+    let (issuer, api) = started(ONCE).await;
+    let token = issuer.token("ana", Algorithm::ES256);
+    let gate = issuer.state.gate.write().await;
+    tokio::select! {
+        answer = whoami(&api, &token) => panic!("the issuer is silent: {answer:?}"),
+        () = asked(&issuer, 1) => {}
+    }
+    drop(gate);
+    whoami(&api, &token).await.expect("the keys are known");
+    assert_eq!(issuer.state.discoveries.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn known_keys_stay_in_use_while_the_issuer_is_away_and_end_when_it_takes_them_back() {
+    let (issuer, api) = started(OFTEN).await;
+    let token = issuer.token("ana", Algorithm::ES256);
+    assert!(whoami(&api, &token).await.is_ok());
+    issuer.state.away.store(true, Ordering::Relaxed);
+    let strangers = strangers(&issuer, 2).await;
+    assert_eq!(whoami(&api, &strangers[0]).await.unwrap_err().0, StatusCode::UNAUTHORIZED);
+    assert_eq!(issuer.state.discoveries.load(Ordering::Relaxed), 2, "it was asked, and was away");
+    assert!(whoami(&api, &token).await.is_ok());
+    issuer.state.away.store(false, Ordering::Relaxed);
+    issuer.withdraw();
+    assert_eq!(whoami(&api, &strangers[1]).await.unwrap_err().0, StatusCode::UNAUTHORIZED);
+    assert_eq!(whoami(&api, &token).await.unwrap_err().0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn keys_that_nobody_has_confirmed_for_long_are_not_used() {
+    let (issuer, api) = started(Pace { soonest: Duration::ZERO, kept: Duration::from_secs(2) }).await;
+    let token = issuer.token("ana", Algorithm::ES256);
+    assert!(whoami(&api, &token).await.is_ok());
+    issuer.state.away.store(true, Ordering::Relaxed);
+    let ended = async {
+        loop {
+            match whoami(&api, &token).await {
+                Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err((code, _)) => break code,
+            }
+        }
+    };
+    let code = tokio::time::timeout(Duration::from_secs(30), ended).await.expect("they end");
+    assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
+    issuer.state.away.store(false, Ordering::Relaxed);
+    assert!(whoami(&api, &token).await.is_ok());
+}
+
 #[tokio::test]
 async fn two_hundred_calls_with_unknown_keys_ask_the_issuer_once() {
-    let (issuer, api) = started(Pace::default()).await;
-    let strangers: Vec<String> = {
-        let other = Issuer::start(Clock::default()).await;
-        (0..200)
-            .map(|number| {
-                other.rotate();
-                let mut claims = other.claims(&format!("user-{number}"));
-                claims["iss"] = json!(issuer.url);
-                other.sign(&claims, Algorithm::ES256)
-            })
-            .collect()
-    };
+    let (issuer, api) = started(ONCE).await;
+    let strangers = strangers(&issuer, 200).await;
     let calls = strangers.iter().map(|token| whoami(&api, token));
     for answer in futures::future::join_all(calls).await {
-        assert_eq!(answer.unwrap_err().0, StatusCode::UNAUTHORIZED);
+        let (code, why) = answer.unwrap_err();
+        assert!([StatusCode::UNAUTHORIZED, StatusCode::SERVICE_UNAVAILABLE].contains(&code), "{code} {why}");
     }
     assert_eq!(issuer.state.key_reads.load(Ordering::Relaxed), 1);
     assert!(whoami(&api, &issuer.token("ana", Algorithm::ES256)).await.is_ok(), "who has a known key is not held up");
@@ -263,16 +346,19 @@ async fn many_processes_at_once_trade_a_refresh_token_once() {
     let client = logged_in(&issuer, &api, "ana").await;
     let file = client.file_of_login();
     let later = issuer.state.clock.now() + 31;
-    let asked = (0..20).map(|_| Credentials::token(&file, later));
+    // Time goes on while they wait for each other.
+    let reads = std::sync::atomic::AtomicI64::new(0);
+    let clock = || later + reads.fetch_add(1, Ordering::Relaxed) / 3;
+    let asked = (0..20).map(|_| Credentials::token(&file, clock));
     let tokens: Vec<String> =
         futures::future::join_all(asked).await.into_iter().map(|fresh| fresh.unwrap().token).collect();
     assert!(tokens.iter().all(|token| *token == tokens[0]));
     assert_eq!(issuer.state.refreshes.load(Ordering::Relaxed), 1);
     // An issuer that is away for a while is not noticed before the last token ends; one that has ended the session is.
     issuer.state.odd_answers.lock().unwrap().push((503, json!({})));
-    assert!(Credentials::token(&file, later + 35).await.is_ok());
+    assert!(Credentials::token(&file, || later + 42).await.is_ok());
     issuer.forget();
-    let over = Credentials::token(&file, later + 35).await.unwrap_err();
+    let over = Credentials::token(&file, || later + 42).await.unwrap_err();
     assert!(over.to_string().contains("the login has ended"), "{over}");
 }
 
@@ -282,7 +368,7 @@ async fn ten_minutes_with_tokens_of_a_minute_are_never_noticed() {
     let api = Api::start_with(issuer.trusted(Pace::default())).await;
     let client = logged_in(&issuer, &api, "ana").await;
     let (file, first) = (client.file_of_login(), issuer.state.clock.now());
-    let stale = Credentials::token(&file, first).await.unwrap().token;
+    let stale = Credentials::token(&file, || first).await.unwrap().token;
     let authorization = format!("Bearer {stale}");
     let headers = [("authorization", authorization.as_str())];
     let watch = api.raw("GET", "/api/v1/namespaces?watch=1", &headers, Body::empty()).await;
@@ -294,7 +380,7 @@ async fn ten_minutes_with_tokens_of_a_minute_are_never_noticed() {
     for step in 0..60 {
         issuer.state.clock.pass(10);
         api.keys.clock().pass(10);
-        let fresh = Credentials::token(&file, issuer.state.clock.now()).await.unwrap();
+        let fresh = Credentials::token(&file, || issuer.state.clock.now()).await.unwrap();
         let (code, said) = post(&api, &fresh.token, &format!("{LEASES}/training/renew"), json!({})).await;
         assert_eq!(code, StatusCode::OK, "after {} s: {said}", (step + 1) * 10);
     }

@@ -101,6 +101,100 @@ async fn a_ciphertext_in_another_row_is_refused_and_takes_nothing_else_with_it()
 }
 
 #[tokio::test]
+async fn a_whole_body_in_another_row_is_refused() {
+    let api = Api::start().await;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mine"}});
+    assert_eq!(api.send("POST", "/api/v1/namespaces", namespace).await.0, StatusCode::CREATED);
+    assert_eq!(api.send("POST", SECRETS, secret("theirs")).await.0, StatusCode::CREATED);
+    let mine = "/api/v1/namespaces/mine/secrets";
+    assert_eq!(api.send("POST", mine, secret("a")).await.0, StatusCode::CREATED);
+    let moves = [
+        "update object o set body = other.body, uid = gen_random_uuid() from object other where o.name = 'a' and other.name = 'theirs'",
+        "update object o set body = jsonb_set(jsonb_set(other.body, '{metadata,name}', '\"a\"'), '{metadata,namespace}', '\"mine\"')
+         from object other where o.name = 'a' and other.name = 'theirs'",
+    ];
+    for (number, sql) in moves.into_iter().enumerate() {
+        assert_eq!(sqlx::query(sql).execute(api.objects.pool()).await.unwrap().rows_affected(), 1);
+        let (code, status) = api.get(&format!("{mine}/a")).await;
+        assert_eq!(code, StatusCode::INTERNAL_SERVER_ERROR, "{number}: {status}");
+        assert_eq!(api.get(mine).await.0, StatusCode::INTERNAL_SERVER_ERROR, "{number}");
+    }
+    assert_eq!(api.get(&format!("{SECRETS}/theirs")).await.0, StatusCode::OK);
+    // One of before, of the same name.
+    assert_eq!(api.send("POST", mine, secret("b")).await.0, StatusCode::CREATED);
+    sqlx::query("create table old as select body from object where name = 'b'")
+        .execute(api.objects.pool())
+        .await
+        .unwrap();
+    assert_eq!(api.send("DELETE", &format!("{mine}/b"), json!({})).await.0, StatusCode::OK);
+    assert_eq!(api.send("POST", mine, secret("b")).await.0, StatusCode::CREATED);
+    let back = "update object o set body = old.body from old where o.name = 'b'";
+    assert_eq!(sqlx::query(back).execute(api.objects.pool()).await.unwrap().rows_affected(), 1);
+    assert_eq!(api.get(&format!("{mine}/b")).await.0, StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_opened_can_be_deleted_alone_with_others_and_with_its_namespace() {
+    let api = Api::start().await;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mine"}});
+    assert_eq!(api.send("POST", "/api/v1/namespaces", namespace).await.0, StatusCode::CREATED);
+    let mine = "/api/v1/namespaces/mine/secrets";
+    for name in ["a", "b", "c", "d", "held"] {
+        let mut body = secret(name);
+        if name == "held" {
+            body["metadata"]["finalizers"] = json!(["example.org/x"]);
+        }
+        assert_eq!(api.send("POST", mine, body).await.0, StatusCode::CREATED);
+    }
+    let mut watch = api.watch(&format!("{mine}?watch=1"), "application/json").await;
+    for _ in 0..5 {
+        assert_eq!(watch.next().await.unwrap()["type"], "ADDED");
+    }
+    let spoil =
+        "update object set body = jsonb_set(body, '{sealed}', '\"AAAA\"') where plural = 'secrets' and name <> 'd'";
+    assert_eq!(sqlx::query(spoil).execute(api.objects.pool()).await.unwrap().rows_affected(), 4);
+    let (code, status) = api.send("DELETE", &format!("{mine}/a"), json!({})).await;
+    assert_eq!((code, &status["status"]), (StatusCode::OK, &json!("Success")), "{status}");
+    let event = watch.next().await.unwrap();
+    assert_eq!((&event["type"], &event["object"]["metadata"]["name"]), (&json!("DELETED"), &json!("a")));
+    assert_eq!(
+        api.send("DELETE", &format!("{mine}?fieldSelector=metadata.name%3Db"), json!({})).await.0,
+        StatusCode::OK
+    );
+    assert_eq!(watch.next().await.unwrap()["object"]["metadata"]["name"], "b");
+    assert_eq!(api.send("DELETE", &format!("{mine}/held"), json!({})).await.0, StatusCode::OK);
+    assert_eq!(watch.next().await.unwrap()["object"]["metadata"]["name"], "held");
+    let let_go = json!({"metadata": {"finalizers": null}});
+    assert_eq!(api.send("PATCH", &format!("{mine}/held"), let_go).await.0, StatusCode::OK);
+    let mut spaces =
+        api.watch("/api/v1/namespaces?watch=1&fieldSelector=metadata.name%3Dmine", "application/json").await;
+    assert_eq!(api.send("DELETE", "/api/v1/namespaces/mine", json!({})).await.0, StatusCode::OK);
+    while spaces.next().await.unwrap()["type"] != "DELETED" {}
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_opened_takes_the_secret_out_of_watches() {
+    let api = Api::start().await;
+    let behind = torch_remote::store::log::Tail::start(api.objects.clone()).await.unwrap();
+    for name in ["changed", "deleted", "kept"] {
+        assert_eq!(api.send("POST", SECRETS, secret(name)).await.0, StatusCode::CREATED);
+    }
+    behind.advance().await.unwrap();
+    let names = || -> Vec<String> {
+        let (seen, _) = behind.cache().list(Resource::SECRETS);
+        seen.iter().map(|body| body["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(), ["changed", "deleted", "kept"]);
+    let changed = json!({"stringData": {"phrase": "other"}});
+    assert_eq!(api.send("PATCH", &format!("{SECRETS}/changed"), changed).await.0, StatusCode::OK);
+    assert_eq!(api.send("DELETE", &format!("{SECRETS}/deleted"), json!({})).await.0, StatusCode::OK);
+    let spoil = "update object_log set body = jsonb_set(body, '{sealed}', '\"AAAA\"') where plural = 'secrets' and kind in ('M', 'D')";
+    assert_eq!(sqlx::query(spoil).execute(api.objects.pool()).await.unwrap().rows_affected(), 2);
+    behind.advance().await.unwrap();
+    assert_eq!(names(), ["kept"]);
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_secret_is_said_without_its_values() {
     let api = Api::start().await;
     let mut wrong = secret("db");

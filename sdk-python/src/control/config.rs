@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use kube::Config;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 
 use super::error::Error;
 use super::exec;
@@ -34,7 +34,10 @@ pub(super) async fn load() -> Result<Settings, Error> {
         let credential = exec::run(program).await?;
         until = credential.life.map(|life| Instant::now() + life);
         let user = serde_json::json!({"token": credential.token});
-        config.auth_info = serde_json::from_value(user).map_err(|error| Error::unusable(&source, &error))?;
+        let with: AuthInfo = serde_json::from_value(user).map_err(|error| Error::unusable(&source, &error))?;
+        // The rest of the user stays, such as whom it acts as.
+        let user = &mut config.auth_info;
+        (user.token, user.token_file, user.exec) = (with.token, None, None);
     }
     if let Some(namespace) = variable("TORCH_REMOTE_NAMESPACE") {
         config.default_namespace = namespace;

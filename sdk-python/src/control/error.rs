@@ -13,7 +13,7 @@ pub(super) enum Error {
     #[error("the settings in {origin} cannot be used: {why}")]
     Unusable { origin: String, why: String },
     #[error("{program:?}, which the kubeconfig's user gets its token from, failed: {why}")]
-    Exec { program: String, why: String },
+    Exec { program: String, why: String, slow: bool },
     #[error("no control plane answers at {server} (from {origin}): {why}")]
     Unreachable { server: String, origin: String, why: String },
     #[error("{}", .0.message)]
@@ -30,8 +30,9 @@ impl Error {
     /// Whether the same call may succeed soon: the server is away or overloaded.
     pub(super) fn passing(&self) -> bool {
         match self {
-            // Its issuer may be away for a while.
-            Self::Unreachable { .. } | Self::Exec { .. } => true,
+            Self::Unreachable { .. } => true,
+            // It may wait for its issuer. One that is not there, or says no, says so again.
+            Self::Exec { slow, .. } => *slow,
             Self::Refused(status) => matches!(status.code, 429 | 500 | 502 | 503 | 504),
             Self::NotConfigured | Self::Unusable { .. } | Self::Malformed { .. } => false,
         }

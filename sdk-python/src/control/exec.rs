@@ -33,7 +33,7 @@ pub(super) fn of(user: &AuthInfo) -> Option<&ExecConfig> {
 /// `Error::Exec`: it cannot be started, failed, took too long, or gave no token.
 pub(super) async fn run(exec: &ExecConfig) -> Result<Credential, Error> {
     let program = exec.command.clone().unwrap_or_default();
-    let failed = |why: String| Error::Exec { program: program.clone(), why };
+    let failed = |why: String| Error::Exec { program: program.clone(), why, slow: false };
     let info = json!({
         "apiVersion": exec.api_version, "kind": "ExecCredential", "spec": {"interactive": false},
     });
@@ -46,7 +46,11 @@ pub(super) async fn run(exec: &ExecConfig) -> Result<Credential, Error> {
     }
     command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let output = tokio::time::timeout(DEADLINE, command.output()).await;
-    let output = output.map_err(|_| failed(format!("no answer within {} s", DEADLINE.as_secs())))?;
+    let output = output.map_err(|_| Error::Exec {
+        program: program.clone(),
+        why: format!("no answer within {} s", DEADLINE.as_secs()),
+        slow: true,
+    })?;
     let output = output.map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();

@@ -9,6 +9,9 @@ use pyo3::prelude::*;
 use super::background::Background;
 use super::connection::{Connection, Question};
 
+/// Until the next try after one that failed; twice as long after each further one, up to the usual pause.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// A background task that renews one lease; stops when dropped.
 #[pyclass(frozen, module = "torch_remote._C")]
 pub struct Renewal {
@@ -20,11 +23,19 @@ impl Renewal {
         let question = Question { method: Method::POST, path, body: b"{}".to_vec(), traceparent: None };
         let task = Background::start(async move {
             let mut pause = every;
+            let mut again = AGAIN;
             loop {
                 tokio::time::sleep(pause).await;
                 pause = match connection.ask(&question, every).await {
-                    Ok(_) => every,
-                    Err(error) if error.passing() => Duration::from_secs(1),
+                    Ok(_) => {
+                        again = AGAIN;
+                        every
+                    }
+                    Err(error) if error.passing() => {
+                        let pause = again.min(every);
+                        again = pause * 2;
+                        pause
+                    }
                     // The lease is gone or no longer ours: whoever waits for it sees why.
                     Err(_) => break,
                 };

@@ -24,11 +24,10 @@ impl std::fmt::Debug for KeySet {
 }
 
 impl KeySet {
-    /// Reads a JSON Web Key Set; keys of other types and uses are left out. None when nothing is left.
+    /// Reads a JSON Web Key Set; keys of other types and uses are left out. It may be empty: so an issuer takes back its last key. None when it is no key set.
     pub(super) fn read(document: &Value) -> Option<Self> {
         let all = document["keys"].as_array()?;
-        let keys: HashMap<_, _> = all.iter().take(MOST).filter_map(key).collect();
-        (!keys.is_empty()).then_some(Self { keys })
+        Some(Self { keys: all.iter().take(MOST).filter_map(key).collect() })
     }
 
     /// Whether there is a key of that id.
@@ -107,6 +106,7 @@ mod tests {
         assert_eq!(known, ["good", "strong"]);
         assert!(keys.get("good", Algorithm::EdDSA).is_some());
         assert!(keys.get("good", Algorithm::RS256).is_none(), "a key serves one algorithm");
-        assert!(KeySet::read(&json!({"keys": []})).is_none() && KeySet::read(&json!({})).is_none());
+        assert!(KeySet::read(&json!({"keys": []})).unwrap().keys.is_empty(), "all are taken back");
+        assert!(KeySet::read(&json!({})).is_none() && KeySet::read(&json!({"keys": {}})).is_none());
     }
 }

@@ -99,14 +99,15 @@ impl Credentials {
     ///
     /// # Errors
     /// There is no such file, the login is over, or the issuer does not answer and the last token has ended.
-    pub async fn token(path: &Path, now: i64) -> Result<Fresh, Error> {
+    pub async fn token(path: &Path, clock: impl Fn() -> i64) -> Result<Fresh, Error> {
         let credentials = Self::read(path)?;
-        if credentials.young(now) {
+        if credentials.young(clock()) {
             return Ok(credentials.fresh());
         }
         let _lock = lock(path).await?;
-        // Another process may have been first.
+        // Another process may have been first, while this one waited: what it brought is younger than this call.
         let mut credentials = Self::read(path)?;
+        let now = clock();
         if credentials.young(now) {
             return Ok(credentials.fresh());
         }
@@ -122,11 +123,21 @@ impl Credentials {
         }
     }
 
-    /// Writes the file in one step, mode 0600.
+    /// Writes the file of a new login, while nobody refreshes what was there.
     ///
     /// # Errors
-    /// [`Error::Write`].
-    pub fn write(&self, path: &Path) -> Result<(), Error> {
+    /// [`Error::Write`]; another process holds it for too long.
+    pub async fn keep(&self, path: &Path) -> Result<(), Error> {
+        if let Some(folder) = path.parent() {
+            let failed = |source| Error::Read { path: folder.to_owned(), source };
+            std::fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let _lock = lock(path).await?;
+        self.write(path)
+    }
+
+    /// Writes the file in one step, mode 0600.
+    fn write(&self, path: &Path) -> Result<(), Error> {
         let text = serde_json::to_string_pretty(self).expect("a tree of strings and numbers is JSON");
         write_secret(path, &text).map_err(|source| Error::Write { path: path.to_owned(), source: Box::new(source) })
     }
@@ -166,12 +177,12 @@ impl Credentials {
 
     /// Before half its life is over; a clock that was set back since makes it old.
     fn young(&self, now: i64) -> bool {
-        (self.obtained..self.obtained + self.life / 2).contains(&now)
+        (self.obtained..self.obtained.saturating_add(self.life / 2)).contains(&now)
     }
 
     fn fresh(&self) -> Fresh {
         let margin = (self.life / 6).min(10);
-        Fresh { token: self.id_token.clone(), until: self.obtained + self.life - margin }
+        Fresh { token: self.id_token.clone(), until: self.obtained.saturating_add(self.life - margin) }
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Error;
-use crate::outbound::{Answer, Outbound};
+use crate::outbound::{self, Answer, Outbound};
 
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// Between two questions when the issuer does not say, and what is added when it says they come too fast, seconds.
@@ -52,7 +52,13 @@ impl Endpoints {
         }
         let endpoint = |name: &str| document[name].as_str().map(str::to_owned);
         match (endpoint("device_authorization_endpoint"), endpoint("token_endpoint")) {
-            (Some(device), Some(token)) => Ok(Self { issuer: issuer.to_owned(), device, token }),
+            (Some(device), Some(token)) => {
+                for url in [&device, &token] {
+                    let safe = outbound::as_safe(issuer, url);
+                    safe.map_err(|source| Error::Unreachable { server: issuer.to_owned(), source })?;
+                }
+                Ok(Self { issuer: issuer.to_owned(), device, token })
+            }
             _ => Err(Error::NoDeviceFlow { issuer: issuer.to_owned() }),
         }
     }
@@ -102,14 +108,22 @@ pub(super) async fn wait(
 ) -> Result<Tokens, Error> {
     let form = [("grant_type", DEVICE_GRANT), ("device_code", &started.device_code), ("client_id", client_id)];
     let mut interval = started.interval.unwrap_or(INTERVAL).clamp(1, LONGEST_INTERVAL);
+    let unreachable = |source| Error::Unreachable { server: endpoints.issuer.clone(), source };
+    let mut silence = None;
     let poll = async {
         loop {
             tokio::time::sleep(Duration::from_secs(interval)).await;
-            // An issuer that does not answer is asked less often, as the standard says.
-            let Ok(answer) = outbound.post(&endpoints.token, &form).await else {
-                interval = (interval * 2).min(LONGEST_INTERVAL);
-                continue;
+            let answer = match outbound.post(&endpoints.token, &form).await {
+                Ok(answer) => answer,
+                Err(source @ outbound::Error::Address { .. }) => return Err(unreachable(source)),
+                // An issuer that does not answer is asked less often, as the standard says.
+                Err(source) => {
+                    silence = Some(source);
+                    interval = (interval * 2).min(LONGEST_INTERVAL);
+                    continue;
+                }
             };
+            silence = None;
             if answer.code == 200 {
                 return tokens(&endpoints.issuer, &answer);
             }
@@ -124,7 +138,10 @@ pub(super) async fn wait(
         }
     };
     let limit = Duration::from_secs(started.expires_in.min(3600));
-    tokio::time::timeout(limit, poll).await.unwrap_or(Err(Error::CodeExpired))
+    match tokio::time::timeout(limit, poll).await {
+        Ok(ended) => ended,
+        Err(_) => Err(silence.map_or(Error::CodeExpired, unreachable)),
+    }
 }
 
 /// Trades a refresh token for new tokens.
@@ -160,4 +177,29 @@ fn refusal(issuer: &str, answer: &Answer) -> Error {
     let why = [format!("code {}", answer.code), text("error"), text("error_description")];
     let why = why.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
     Error::Refused { issuer: issuer.to_owned(), why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_issuer_that_never_answered_is_not_taken_for_a_code_that_nobody_entered() {
+        let started = Started {
+            device_code: "d".into(),
+            user_code: "u".into(),
+            verification_uri: "https://x".into(),
+            verification_uri_complete: None,
+            expires_in: 2,
+            interval: Some(1),
+        };
+        let outbound = Outbound::new(None).unwrap();
+        // Nobody listens there; nobody is asked there.
+        for (token, refused) in [("http://127.0.0.1:9/token", false), ("http://a.example/token", true)] {
+            let endpoints = Endpoints { issuer: "i".into(), device: String::new(), token: token.into() };
+            let error = wait(&outbound, &endpoints, "c", &started).await.unwrap_err();
+            let Error::Unreachable { source, .. } = error else { panic!("{token}: {error}") };
+            assert_eq!(matches!(source, outbound::Error::Address { .. }), refused, "{token}: {source}");
+        }
+    }
 }

@@ -105,7 +105,7 @@ impl Write {
     }
 
     fn close<'a>(&self, key: &Key, column: Column, body: &'a Value) -> Result<Cow<'a, Value>, Error> {
-        secret::close(self.sealer.as_ref(), key.resource, column, body)
+        secret::close(self.sealer.as_ref(), key, column, body)
     }
 
     async fn own(&mut self, object: &Object, before: Option<&Value>) -> Result<(), Error> {
