@@ -23,6 +23,7 @@ pub mod negotiate;
 pub mod objects;
 pub mod parameters;
 pub mod patch;
+mod preconditions;
 pub mod protobuf;
 pub mod readings;
 pub mod render;

@@ -14,8 +14,9 @@ use super::failure::Failure;
 use super::protobuf;
 use crate::document::Document;
 
-/// Largest body taken, bytes.
-pub const LARGEST: usize = 3 * 1024 * 1024;
+/// Largest body taken, bytes: none makes an object that the store would not take.
+pub use crate::store::bounds::LARGEST;
+
 /// Longest time a body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(30);
 

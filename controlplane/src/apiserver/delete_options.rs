@@ -5,8 +5,9 @@ use torch_remote_api::field::{Cause, FieldError};
 
 use super::body;
 use super::failure::Failure;
-use super::objects::{Call, text_of};
+use super::objects::Call;
 use super::parameters;
+use super::preconditions::text_of;
 use crate::store::{Preconditions, Propagation};
 
 /// How something is to be deleted.

@@ -33,17 +33,15 @@ impl Call {
             return Ok(());
         }
         let name = new["metadata"]["name"].as_str().unwrap_or_default();
-        let same = |fields: &[&str]| old.is_some_and(|old| fields.iter().all(|field| old[*field] == new[*field]));
+        let at = |object: &Value, field: &str| object.pointer(field).cloned().unwrap_or_default();
+        let same = |fields: &[&str]| old.is_some_and(|old| fields.iter().all(|field| at(old, field) == at(new, field)));
         match self.resource {
             // Labels decide which other roles take its rules up.
-            Resource::ROLES | Resource::CLUSTER_ROLES
-                if same(&["rules", "aggregationRule"]) && relabelled(old, new) =>
-            {
-                self.may_write_role(name, new)
+            Resource::ROLES | Resource::CLUSTER_ROLES if same(&["/rules", "/aggregationRule", "/metadata/labels"]) => {
+                Ok(())
             }
-            Resource::ROLES | Resource::CLUSTER_ROLES if same(&["rules", "aggregationRule"]) => Ok(()),
             Resource::ROLES | Resource::CLUSTER_ROLES => self.may_write_role(name, new),
-            _ if same(&["roleRef", "subjects"]) => Ok(()),
+            _ if same(&["/roleRef", "/subjects"]) => Ok(()),
             _ => self.may_bind(name, new),
         }
     }
@@ -88,10 +86,6 @@ impl Call {
     fn forbidden(&self, name: &str, why: &str) -> Failure {
         Status::forbidden(self.kind, name, why).into()
     }
-}
-
-fn relabelled(old: Option<&Value>, new: &Value) -> bool {
-    old.is_some_and(|old| old["metadata"]["labels"] != new["metadata"]["labels"])
 }
 
 /// The rules that the next start gives a built-in role back, whatever it says now: who writes or binds it deals in them.

@@ -20,7 +20,7 @@ use super::parameters::{Asked, FieldValidation, ListOptions, Parameters};
 use super::patch::{self, Patch};
 use super::render::{View, answer};
 use super::selection::Selection;
-use super::{Server, body, lease, scale, service_account, watch};
+use super::{Server, body, lease, preconditions, scale, service_account, watch};
 use crate::auth::Caller;
 use crate::document::Document;
 use crate::store::{Deletion, Error, Key, List, Object, Preconditions, Query, Resource, Version, Write};
@@ -187,7 +187,7 @@ impl Call {
         }
         let mut write = self.begin().await?;
         let old = self.lock(&mut write).await?;
-        if !self.kind.group.is_empty() && version_of(&body)?.is_none() {
+        if !self.kind.group.is_empty() && preconditions::of(&body)?.version.is_none() {
             let wrong = FieldError::invalid("metadata.resourceVersion", json!(0), "must be specified for an update");
             return Err(Status::invalid(self.kind, &self.name, &[wrong]).into());
         }
@@ -336,8 +336,7 @@ impl Call {
         if self.subresource.is_empty() {
             lease::may_change(self, old)?;
         }
-        let uid = text_of(&body["metadata"]["uid"], "metadata.uid")?.map(str::to_owned);
-        let require = Preconditions { version: version_of(&body)?, uid };
+        let require = preconditions::of(&body)?;
         admission::keep(self.resource, &old.body, &mut body);
         let replaced = if self.subresource == "status" {
             write.update_status(&self.key(), body["status"].take(), &require).await
@@ -373,31 +372,5 @@ impl Call {
             object.body["metadata"]["resourceVersion"] = version.to_string().into();
         }
         Ok(object)
-    }
-}
-
-/// `metadata.resourceVersion` of what a client sent.
-///
-/// # Errors
-/// It is none of ours.
-pub fn version_of(body: &Value) -> Result<Option<i64>, Failure> {
-    match text_of(&body["metadata"]["resourceVersion"], "metadata.resourceVersion")? {
-        None => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| {
-            Failure::bad_request(format!(
-                "metadata.resourceVersion: Invalid value: {text:?}: must be one that this server gave"
-            ))
-        }),
-    }
-}
-
-/// A text that may be left out. One of another type is no text left out: what it was to guard would go unguarded.
-pub(super) fn text_of<'a>(value: &'a Value, field: &str) -> Result<Option<&'a str>, Failure> {
-    match value {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
-        other => {
-            Err(Failure::bad_request(format!("{field}: Invalid value: {other}: must be a string; put it in quotes")))
-        }
     }
 }

@@ -11,8 +11,9 @@ use torch_remote_api::status::Status;
 
 use super::apply::conflicting;
 use super::failure::Failure;
-use super::objects::{Call, version_of};
+use super::objects::Call;
 use super::patch::{APPLY_PATCH, Patch};
+use super::preconditions;
 use super::render::answer;
 use super::{admission, body};
 use crate::store::{Object, Preconditions};
@@ -118,6 +119,5 @@ fn parse(call: &Call, scale: &Value) -> Result<(u64, Preconditions), Failure> {
         let wrong = FieldError::invalid("spec.replicas", replicas.clone(), "must be greater than or equal to 0");
         Status::invalid(call.kind, &call.name, &[wrong])
     })?;
-    let uid = scale["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty()).map(str::to_owned);
-    Ok((wanted, Preconditions { version: version_of(scale)?, uid }))
+    Ok((wanted, preconditions::of(scale)?))
 }

@@ -5,10 +5,10 @@ use serde_json::Value;
 use torch_remote_api::status::{Reason, Status};
 
 use crate::apiserver::failure::Failure;
-use crate::store::bounds::{DEEPEST, depth, weight};
+use crate::store::bounds::{DEEPEST, LARGEST, depth, weight};
 
 /// Bytes that all copies and moves of a patch may carry together; Kubernetes' bound on copies is the same.
-const MOST_COPIED: usize = 3 * 1024 * 1024;
+const MOST_COPIED: usize = LARGEST;
 
 /// Does the operations in order.
 ///
