@@ -103,6 +103,7 @@ impl Explain for Error {
             Self::NoKeyFile => "NoKeyFile",
             Self::Key(_) | Self::Keys(_) => "KeyFileUnusable",
             Self::Database { .. } => "DatabaseUnreachable",
+            Self::Store(store::Error::Outgrown { .. }) => "DatabaseOfNewerRelease",
             Self::Store(_) | Self::Authority(_) => "DatabaseUnusable",
             Self::Tls(error) => error.reason(),
             Self::Listen(error) => error.reason(),
@@ -121,6 +122,9 @@ impl Explain for Error {
             Self::Keys(_) => "A database opens with the key file it was made with, and no other.".into(),
             Self::Database { .. } => {
                 "Is Postgres up, and is DATABASE_URL of the form postgres://USER:PASSWORD@HOST/DATABASE?".into()
+            }
+            Self::Store(store::Error::Outgrown { .. }) => {
+                "Start the newer release; to go back to this one, restore a copy of the database from before the upgrade.".into()
             }
             Self::Store(_) | Self::Authority(_) => "Is this the database of this release of torch-remote?".into(),
             Self::Tls(error) => error.fix(),

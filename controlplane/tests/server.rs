@@ -49,6 +49,8 @@ mod roles;
 mod routes;
 #[path = "server/sample.rs"]
 mod sample;
+#[path = "server/schemas.rs"]
+mod schemas;
 #[path = "server/secrets.rs"]
 mod secrets;
 #[path = "server/semantics.rs"]

@@ -1,7 +1,7 @@
 //! The schema: brought to this release's at each start, and shared with the release before while replicas are exchanged one by one.
 //!
 //! Owns which programs may work with which schema. Invariants: a migration leaves what the previous release reads and writes; a program of that release
-//! therefore also starts over it; a migration waits for nobody while others wait for it.
+//! therefore also starts over it; one that is older than `schema_floor` does not start; a migration waits for nobody while others wait for it.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub fn migrations() -> Migrator {
 /// must change.
 ///
 /// # Errors
-/// The database refused.
+/// [`Error::Outgrown`]; the database refused.
 pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
     while let Err(error) = apply(pool).await {
         if !held(&error) {
@@ -36,6 +36,7 @@ pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
         );
         tokio::time::sleep(AGAIN).await;
     }
+    fit(pool).await?;
     let objects = Objects::new(pool.clone());
     namespace::ensure(&objects, &["default", "kube-system"]).await?;
     role::ensure(&objects).await
@@ -52,6 +53,14 @@ async fn apply(pool: &PgPool) -> Result<(), Error> {
     sqlx::raw_sql(limits).execute(&mut connection).await.map_err(Error::database("prepare a migration"))?;
     migrations().run(&mut connection).await.map_err(|source| Error::Migrate { source })?;
     connection.close().await.map_err(Error::database("end a migration"))
+}
+
+/// Refuses a schema that no longer has what this program reads and writes.
+async fn fit(pool: &PgPool) -> Result<(), Error> {
+    let floor = sqlx::query_scalar!("select version from schema_floor");
+    let floor = floor.fetch_one(pool).await.map_err(Error::database("read which releases the schema is for"))?;
+    let newest = migrations().iter().map(|migration| migration.version).max().unwrap_or_default();
+    if newest < floor { Err(Error::Outgrown { newest, floor }) } else { Ok(()) }
 }
 
 /// Whether it failed only because others held a lock: the limit on waiting, or a deadlock.
