@@ -22,7 +22,6 @@ use torch_remote_api::token::ACCOUNT_SECONDS;
 use crate::apiserver::{self, Authentication, limit};
 use crate::auth::issuer::Pace;
 use crate::auth::seal::{self, Sealer};
-use crate::auth::verify::API_SECONDS;
 use crate::auth::{ADMINISTRATORS, Issuers, Keys, issuer, keys};
 use crate::config::{AuthenticationArgs, ListenerArgs, ReplaceKeysArgs, ServeArgs};
 use crate::explain::Explain;
@@ -321,7 +320,7 @@ pub fn authentication(args: &AuthenticationArgs) -> Result<Authentication, Error
     }
     let issuers = Issuers::new(settings, Pace::default()).map_err(Error::Issuers)?;
     let longest = args.account_token_life.map(|life| i64::try_from(life.as_secs()).unwrap_or(i64::MAX));
-    Ok(Authentication { issuers, account_seconds: longest.unwrap_or(ACCOUNT_SECONDS).clamp(600, API_SECONDS) })
+    Ok(Authentication { issuers, account_seconds: longest.unwrap_or(ACCOUNT_SECONDS) })
 }
 
 /// Runs `serve` until `stop`.

@@ -75,6 +75,9 @@ fn every_failure_of_a_login_says_what_why_and_what_to_do() {
             .into(),
         login::Error::Over { issuer: issuer() }.into(),
         login::Error::NotLoggedIn { path: "/home/ana/logins/a.json".into() }.into(),
+        login::Error::Lock { path: "/home/ana/.kube/config.lock".into(), source: denied() }.into(),
+        login::Error::Locked { path: "/home/ana/.kube/config".into(), lock: "/home/ana/.kube/config.lock".into() }
+            .into(),
         login::Error::Kubeconfig { path: "/home/ana/.kube/config".into() }.into(),
         login::Error::OfUp { path: "/data/kubeconfig".into() }.into(),
         login::Error::NoHome.into(),
