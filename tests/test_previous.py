@@ -16,7 +16,8 @@ from stack import ROOT
 @pytest.fixture(scope="module")
 def bootstrap() -> ModuleType:
     spec = importlib.util.spec_from_file_location("bootstrap", ROOT / "bootstrap.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["bootstrap"] = module
     spec.loader.exec_module(module)
