@@ -41,6 +41,8 @@ mod namespaces;
 mod objects;
 #[path = "server/owners.rs"]
 mod owners;
+#[path = "server/reads.rs"]
+mod reads;
 #[path = "server/refusals.rs"]
 mod refusals;
 #[path = "server/roles.rs"]

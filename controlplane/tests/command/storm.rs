@@ -3,9 +3,9 @@
 #[path = "storm/disk.rs"]
 mod disk;
 #[path = "storm/watcher.rs"]
-mod watcher;
+pub mod watcher;
 #[path = "storm/writer.rs"]
-mod writer;
+pub mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
