@@ -291,7 +291,14 @@ def run_demo(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
 
 def run_bench(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
     build(steps, env)
-    env = {**env, "PYTHONPATH": os.pathsep.join([env["PYTHONPATH"], str(ROOT / "tests")])}
+    # What is measured of the control plane is what a release does.
+    command = ["cargo", "build", "--locked", "--release", "-p", "torch-remote", "-p", "torch-remote-tests"]
+    steps.run("build release", command, env, condensed=True)
+    env = {
+        **env,
+        "PYTHONPATH": os.pathsep.join([env["PYTHONPATH"], str(ROOT / "tests")]),
+        "TORCH_REMOTE_RELEASE": str(build_folder() / "release"),
+    }
     for program in sorted((ROOT / "tests" / "bench").glob("bench_*.py")):
         steps.run(program.stem, [env["PYO3_PYTHON"], "-u", str(program.relative_to(ROOT)), *rest], env)
 

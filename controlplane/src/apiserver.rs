@@ -25,6 +25,7 @@ pub mod parameters;
 pub mod patch;
 mod preconditions;
 pub mod protobuf;
+mod read;
 pub mod readings;
 pub mod render;
 pub mod review;
@@ -48,7 +49,7 @@ use axum::response::{IntoResponse, Response};
 use http::Method;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use tokio_util::sync::CancellationToken;
 use torch_remote_api::Kind;
 use torch_remote_api::status::Status;
 use torch_remote_api::token::ACCOUNT_SECONDS;
@@ -272,8 +273,9 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn stopped(&self) -> WaitForCancellationFuture<'_> {
-        self.stop.cancelled()
+    /// When it is cancelled, all watches end.
+    fn stop(&self) -> CancellationToken {
+        self.stop.clone()
     }
 }
 

@@ -3,6 +3,8 @@
 
 #[path = "command/client.rs"]
 mod client;
+#[path = "command/durable.rs"]
+mod durable;
 #[path = "command/explained.rs"]
 mod explained;
 #[path = "command/golden.rs"]

@@ -43,6 +43,8 @@ mod objects;
 mod owners;
 #[path = "server/program.rs"]
 mod program;
+#[path = "server/reads.rs"]
+mod reads;
 #[path = "server/refusals.rs"]
 mod refusals;
 #[path = "server/roles.rs"]

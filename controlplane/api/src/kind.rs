@@ -155,9 +155,14 @@ impl Kind {
         !self.read_only || [view::EVENTS, view::DEFINITIONS].contains(&self.group)
     }
 
-    /// A stored object as this kind shows it: events have two notations.
+    /// Whether it shows stored objects in another notation: events have two.
+    pub fn translated(&self) -> bool {
+        self.group == view::EVENTS
+    }
+
+    /// A stored object as this kind shows it.
     pub fn shown<'a>(&self, stored: &'a Value) -> Cow<'a, Value> {
-        if self.group == view::EVENTS { Cow::Owned(event::view(stored)) } else { Cow::Borrowed(stored) }
+        if self.translated() { Cow::Owned(event::view(stored)) } else { Cow::Borrowed(stored) }
     }
 
     /// Whether its objects have a `spec`, whose changes count as generations.

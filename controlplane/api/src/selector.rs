@@ -1,5 +1,6 @@
 //! Label and field selectors, as in `kubectl get -l` and `--field-selector`.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use serde_json::Value;
@@ -76,7 +77,12 @@ impl LabelSelector {
     /// Whether an object with this metadata is selected.
     pub fn matches(&self, object: &Value) -> bool {
         let labels = &object["metadata"]["labels"];
-        self.0.iter().all(|requirement| requirement.holds(labels[&requirement.key].as_str()))
+        self.matches_by(|key| labels[key].as_str())
+    }
+
+    /// Whether an object with these labels is selected.
+    pub fn matches_by<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.0.iter().all(|requirement| requirement.holds(label(&requirement.key)))
     }
 
     /// Everything matches.
@@ -187,7 +193,12 @@ impl FromStr for FieldSelector {
 impl FieldSelector {
     /// Whether an object is selected. A field that is not there counts as empty text.
     pub fn matches(&self, kind: &Kind, object: &Value) -> bool {
-        self.0.iter().all(|test| (kind.field_text(object, &test.field) == test.value) == test.equal)
+        self.matches_by(|field| kind.field_text(object, field).into())
+    }
+
+    /// Whether an object whose fields have these texts is selected.
+    pub fn matches_by<'a>(&self, text: impl Fn(&str) -> Cow<'a, str>) -> bool {
+        self.0.iter().all(|test| (text(&test.field) == test.value) == test.equal)
     }
 
     /// The first field that objects of the kind cannot be selected by.

@@ -1,7 +1,5 @@
 //! The verbs on stored objects. Each is four steps: the caller is known, parse, store, render.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::response::Response;
 use chrono::Utc;
@@ -20,7 +18,7 @@ use super::parameters::{Asked, FieldValidation, ListOptions, Parameters};
 use super::patch::{self, Patch};
 use super::render::{View, answer};
 use super::selection::Selection;
-use super::{Server, body, lease, preconditions, scale, service_account, watch};
+use super::{Server, body, lease, preconditions, read, scale, service_account, watch};
 use crate::auth::Caller;
 use crate::document::Document;
 use crate::store::{Deletion, Error, Key, List, Object, Preconditions, Query, Resource, Version, Write};
@@ -66,8 +64,8 @@ impl Call {
         }
         match (self.method.as_str(), self.subresource.as_str()) {
             ("GET", "") if collection && self.parameters.flag("watch") => watch::watch(&self).await,
-            ("GET", "") if collection => self.list().await,
-            ("GET", "" | "status") => self.get().await,
+            ("GET", "") if collection => read::list(&self).await,
+            ("GET", "" | "status") => read::get(&self).await,
             ("POST", "") if collection && (self.namespace.is_some() || !self.kind.namespaced) => {
                 self.create(&body::read(body).await?).await
             }
@@ -95,30 +93,11 @@ impl Call {
         Failure::store(self.kind, &self.name, error)
     }
 
-    async fn get(&self) -> Result<Response, Failure> {
-        let view = View::of(self.kind, &self.headers, &self.parameters)?;
-        let object = self.server.objects().get(&self.key()).await.map_err(|error| self.refused(error))?;
-        let object = object.ok_or_else(|| Status::not_found(self.kind, &self.name))?;
-        Ok(answer(StatusCode::OK, &view.object(&object.body, true), &[]))
-    }
-
-    async fn list(&self) -> Result<Response, Failure> {
-        let view = View::of(self.kind, &self.headers, &self.parameters)?;
-        let options = ListOptions::parse(&self.parameters)?;
-        let selection = Selection::parse(self.kind, self.namespace.clone(), &self.parameters)?;
-        let list = self.find(options, selection).await?;
-        Ok(answer(StatusCode::OK, &view.list(&list), &[]))
-    }
-
-    async fn find(&self, options: ListOptions, selection: Selection) -> Result<List, Failure> {
-        if options.asked == Asked::Any && options.after.is_none() {
-            let (items, resource_version) = self.server.cache().list(self.resource);
-            let items = items
-                .into_iter()
-                .filter(|body| selection.accepts(body))
-                .map(|body| Object { body: Arc::unwrap_or_clone(body) });
-            return Ok(List { items: items.collect(), resource_version, more: false, remaining: None });
-        }
+    /// Reads a list from the database.
+    ///
+    /// # Errors
+    /// The version asked for is not there, or not any more; the database failed.
+    pub(super) async fn find(&self, options: ListOptions, selection: Selection) -> Result<List, Failure> {
         let continued = options.after.is_some();
         let version = match (&options.after, options.asked) {
             (Some(after), _) => Version::Exactly(after.rv),

@@ -1,6 +1,7 @@
 //! Objects, lists and single events in the form the client accepts.
 
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use chrono::Utc;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, WARNING};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -11,7 +12,7 @@ use torch_remote_api::table::{Include, partial, table};
 use super::failure::Failure;
 use super::negotiate::{self, Form};
 use super::parameters::{Continue, Parameters};
-use crate::store::{List, Object};
+use crate::store::{Key, List, Object};
 
 /// Characters of a warning, before it is quoted.
 const LONGEST_WARNING: usize = 256;
@@ -38,6 +39,34 @@ impl View {
             Failure::bad_request(format!("includeObject must be None, Metadata or Object, not {word:?}"))
         })?;
         Ok(Self { kind, form, include })
+    }
+
+    /// Whether objects are shown as they are stored.
+    pub fn as_stored(&self) -> bool {
+        matches!(self.form, Form::Whole) && !self.kind.translated()
+    }
+
+    /// The text of a list of objects that are shown as they are stored, from theirs. There is more after `last`, if it is given.
+    pub fn list_text<'a>(
+        &self,
+        version: i64,
+        last: Option<&Key>,
+        remaining: Option<i64>,
+        items: impl Iterator<Item = &'a [u8]>,
+    ) -> Vec<u8> {
+        let last = last.map(|last| (last.namespace.as_str(), last.name.as_str()));
+        let metadata = Value::Object(metadata(version, last, remaining));
+        let (kind, api_version) = (self.kind.list_kind(), self.kind.api_version());
+        let head = format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata},"items":["#);
+        let mut text = head.into_bytes();
+        for (place, item) in items.enumerate() {
+            if place > 0 {
+                text.push(b',');
+            }
+            text.extend_from_slice(item);
+        }
+        text.extend_from_slice(b"]}");
+        text
     }
 
     /// One object. `first`: of a watch's Tables only the first names its columns.
@@ -83,15 +112,8 @@ impl View {
 
     /// A list that was read up to `last`, if there is more.
     pub fn list_until(&self, list: &List, last: Option<&Object>) -> Value {
-        let mut metadata = Map::from_iter([("resourceVersion".to_owned(), list.resource_version.to_string().into())]);
-        if let Some(last) = last {
-            let next =
-                Continue { rv: list.resource_version, ns: last.namespace().to_owned(), name: last.name().to_owned() };
-            metadata.insert("continue".to_owned(), next.token().into());
-            if let Some(remaining) = list.remaining {
-                metadata.insert("remainingItemCount".to_owned(), remaining.into());
-            }
-        }
+        let last = last.map(|last| (last.namespace(), last.name()));
+        let metadata = metadata(list.resource_version, last, list.remaining);
         let shown: Vec<_> = list.items.iter().map(|object| self.kind.shown(&object.body)).collect();
         let items = shown.iter().map(|object| &**object);
         match self.form {
@@ -109,6 +131,19 @@ impl View {
     }
 }
 
+/// Of a list of that version; there is more after `last`, if it is given.
+fn metadata(version: i64, last: Option<(&str, &str)>, remaining: Option<i64>) -> Map<String, Value> {
+    let mut metadata = Map::from_iter([("resourceVersion".to_owned(), version.to_string().into())]);
+    if let Some((namespace, name)) = last {
+        let next = Continue { rv: version, ns: namespace.to_owned(), name: name.to_owned() };
+        metadata.insert("continue".to_owned(), next.token().into());
+        if let Some(remaining) = remaining {
+            metadata.insert("remainingItemCount".to_owned(), remaining.into());
+        }
+    }
+    metadata
+}
+
 fn versioned(mut table: Value, version: &str) -> Value {
     if version != "v1" {
         table["apiVersion"] = format!("meta.k8s.io/{version}").into();
@@ -118,16 +153,24 @@ fn versioned(mut table: Value, version: &str) -> Value {
 
 /// An answer of JSON that nobody may keep.
 pub fn answer(code: StatusCode, body: &Value, warnings: &[String]) -> Response {
-    let mut response = (code, body.to_string()).into_response();
+    let mut response = answer_text(body.to_string().into());
+    *response.status_mut() = code;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     let mut room = ALL_WARNINGS;
     for warning in warnings.iter().map(|warning| warned(warning)) {
         let Some(left) = room.checked_sub(warning.len()) else { break };
         room = left;
         headers.append(WARNING, warning);
     }
+    response
+}
+
+/// The text of JSON that nobody may keep.
+pub fn answer_text(text: Bytes) -> Response {
+    let mut response = text.into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     response
 }
 

@@ -7,6 +7,7 @@ use torch_remote_api::status::Status;
 
 use super::failure::Failure;
 use super::parameters::Parameters;
+use crate::store::State;
 
 /// Which objects are wanted.
 #[derive(Debug, Clone)]
@@ -40,7 +41,14 @@ impl Selection {
     }
 
     /// Whether it is about this object.
-    pub fn accepts(&self, object: &Value) -> bool {
+    pub fn accepts(&self, state: &State) -> bool {
+        self.namespace.as_ref().is_none_or(|namespace| state.key().namespace == *namespace)
+            && self.labels.matches_by(|label| state.label(label))
+            && self.fields.matches_by(|field| state.field(self.kind, field))
+    }
+
+    /// Whether it is about this object, which no cache holds.
+    pub fn accepts_body(&self, object: &Value) -> bool {
         self.namespace.as_deref().is_none_or(|namespace| object["metadata"]["namespace"] == namespace)
             && self.matches(object)
     }

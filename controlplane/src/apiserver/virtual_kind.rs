@@ -103,7 +103,7 @@ impl Look<'_> {
         let mut list = source.page(Page { namespace, limit: options.limit, after }).await.map_err(failed)?;
         // Taken before the selection: the next page begins where this one was read to.
         let next = list.items.last().filter(|_| list.more).cloned();
-        list.items.retain(|object| selection.accepts(&object.body));
+        list.items.retain(|object| selection.accepts_body(&object.body));
         Ok(answer(StatusCode::OK, &view.list_until(&list, next.as_ref()), &[]))
     }
 }

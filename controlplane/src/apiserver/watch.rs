@@ -1,14 +1,16 @@
 //! Watches: one JSON event a line, from the cache, with no statement for each watcher.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{Instant, Interval};
 use torch_remote_api::status::Status;
 
@@ -20,10 +22,12 @@ use super::selection::Selection;
 use super::{Server, Watcher};
 use crate::auth::Caller;
 use crate::store::watch_cache::{Change, Ended, Seen, Subscription};
-use crate::store::{Error, List, Resource};
+use crate::store::{Error, Key, List, Resource, State};
 
 /// Between two bookmarks.
 const BOOKMARKS: Duration = Duration::from_secs(60);
+/// Bytes sent at once to a watcher for whom much is waiting.
+const FRAME: usize = 64 * 1024;
 /// In the cache, the place of kinds that are not stored: nothing ever changes there.
 const STILL: Resource = Resource { group: "", plural: "" };
 
@@ -72,7 +76,8 @@ pub fn still(
         Initial::No => false,
     };
     let items = list.items.into_iter().filter(|_| wanted);
-    subscription.state = items.map(|object| Arc::new(object.body)).collect();
+    let states = items.map(|object| State::from_body(Key::new(STILL, object.namespace(), object.name()), &object.body));
+    subscription.state = states.map(Arc::new).collect();
     subscription.version = subscription.version.max(list.resource_version);
     Ok(streamed(Watching::new(view, selection, options, subscription, watcher)))
 }
@@ -118,15 +123,16 @@ struct Watching {
     subscription: Subscription,
     waiting: VecDeque<Waiting>,
     bookmarks: Option<Interval>,
-    deadline: Instant,
+    /// Its time is over, or the server's.
+    over: Pin<Box<dyn Future<Output = ()> + Send>>,
     first: bool,
     ended: bool,
-    watcher: Watcher,
+    _watcher: Watcher,
 }
 
 /// What is still to be sent before live changes.
 enum Waiting {
-    State(Arc<Value>),
+    State(Arc<State>),
     Change(Arc<Change>),
     Complete(i64),
 }
@@ -146,26 +152,39 @@ impl Watching {
         }
         waiting.extend(std::mem::take(&mut subscription.backlog).into_iter().map(Waiting::Change));
         let bookmarks = options.bookmarks.then(|| tokio::time::interval_at(Instant::now() + BOOKMARKS, BOOKMARKS));
-        let deadline = Instant::now() + options.timeout;
-        Self { view, selection, subscription, waiting, bookmarks, deadline, first: true, ended: false, watcher }
+        let (stop, timeout) = (watcher.stop(), options.timeout);
+        let over = Box::pin(async move { drop(tokio::time::timeout(timeout, stop.cancelled()).await) });
+        Self { view, selection, subscription, waiting, bookmarks, over, first: true, ended: false, _watcher: watcher }
     }
 
+    /// The next events: waits for the first, and takes those that are here already with it.
     async fn next(&mut self) -> Option<Bytes> {
-        while !self.ended {
-            let frame = match self.waiting.pop_front() {
-                Some(Waiting::State(object)) => self.selection.accepts(&object).then(|| self.frame("ADDED", &object)),
-                Some(Waiting::Change(change)) => self.change(&change),
-                Some(Waiting::Complete(version)) => Some(event("BOOKMARK", &self.view.bookmark(version, true))),
-                None => self.live().await,
-            };
-            if frame.is_some() {
-                return frame;
+        let mut frame = Vec::new();
+        // Asked here too: there may be no end of changes to wait for.
+        if !self.ended && self.over.as_mut().now_or_never().is_some() {
+            self.end(&mut frame);
+        }
+        while !self.ended && frame.len() < FRAME {
+            match self.waiting.pop_front() {
+                Some(Waiting::State(state)) => {
+                    if self.selection.accepts(&state) {
+                        self.event(&mut frame, "ADDED", &state);
+                    }
+                }
+                Some(Waiting::Change(change)) => self.change(&mut frame, &change),
+                Some(Waiting::Complete(version)) => write(&mut frame, "BOOKMARK", &self.view.bookmark(version, true)),
+                None => match self.subscription.waiting() {
+                    Ok(Some(change)) => self.change(&mut frame, &change),
+                    Ok(None) if frame.is_empty() => self.live(&mut frame).await,
+                    Ok(None) => break,
+                    Err(ended) => self.cut_off(&mut frame, ended),
+                },
             }
         }
-        None
+        (!frame.is_empty()).then(|| frame.into())
     }
 
-    async fn live(&mut self) -> Option<Bytes> {
+    async fn live(&mut self, frame: &mut Vec<u8>) {
         let ticks = self.bookmarks.as_mut();
         let tick = async {
             match ticks {
@@ -175,48 +194,55 @@ impl Watching {
         };
         tokio::select! {
             biased;
-            () = self.watcher.stopped() => self.end(),
             change = self.subscription.next() => match change {
-                Ok(change) => self.change(&change),
-                Err(Ended::Lagged) => {
-                    metrics::counter!("torchremote_watchers_cut_off_total").increment(1);
-                    self.ended = true;
-                    None
-                }
-                Err(Ended::Reset) => {
-                    self.ended = true;
-                    Some(event("ERROR", &expired(&Status::too_old(self.subscription.version, self.subscription.version + 1))))
-                }
+                Ok(change) => self.change(frame, &change),
+                Err(ended) => self.cut_off(frame, ended),
             },
-            _ = tick => self.bookmark(),
-            () = tokio::time::sleep_until(self.deadline) => self.end(),
+            () = &mut self.over => self.end(frame),
+            _ = tick => self.bookmark(frame),
         }
     }
 
     /// The last word: a bookmark, so that a client whose objects were quiet does not resume from long ago.
-    fn end(&mut self) -> Option<Bytes> {
+    fn end(&mut self, frame: &mut Vec<u8>) {
         self.ended = true;
-        self.bookmarks.is_some().then(|| self.bookmark()).flatten()
+        if self.bookmarks.is_some() {
+            self.bookmark(frame);
+        }
     }
 
-    fn bookmark(&mut self) -> Option<Bytes> {
-        let version = self.subscription.progress()?;
-        Some(event("BOOKMARK", &self.view.bookmark(version, false)))
+    fn cut_off(&mut self, frame: &mut Vec<u8>, ended: Ended) {
+        self.ended = true;
+        match ended {
+            Ended::Lagged => metrics::counter!("torchremote_watchers_cut_off_total").increment(1),
+            Ended::Reset => {
+                let at = self.subscription.version;
+                write(frame, "ERROR", &expired(&Status::too_old(at, at + 1)));
+            }
+        }
     }
 
-    fn change(&mut self, change: &Change) -> Option<Bytes> {
-        let (kind, object) = match change.seen(|body| self.selection.accepts(body))? {
-            Seen::Added(object) => ("ADDED", object),
-            Seen::Modified(object) => ("MODIFIED", object),
-            Seen::Deleted(object) => ("DELETED", object),
-        };
-        Some(self.frame(kind, &object))
+    fn bookmark(&mut self, frame: &mut Vec<u8>) {
+        if let Some(version) = self.subscription.progress() {
+            write(frame, "BOOKMARK", &self.view.bookmark(version, false));
+        }
     }
 
-    fn frame(&mut self, kind: &str, object: &Value) -> Bytes {
-        let shown = self.view.object(object, self.first);
+    fn change(&mut self, frame: &mut Vec<u8>, change: &Change) {
+        match change.seen(|state| self.selection.accepts(state)) {
+            None => {}
+            Some(Seen::Added(state)) => self.event(frame, "ADDED", &state),
+            Some(Seen::Modified(state)) => self.event(frame, "MODIFIED", &state),
+            Some(Seen::Deleted(state)) => self.event(frame, "DELETED", &state),
+        }
+    }
+
+    fn event(&mut self, frame: &mut Vec<u8>, kind: &str, state: &State) {
+        match self.view.as_stored() {
+            true => write_text(frame, kind, state.text()),
+            false => write(frame, kind, &self.view.object(&state.body(), self.first)),
+        }
         self.first = false;
-        event(kind, &shown)
     }
 }
 
@@ -225,7 +251,17 @@ fn expired(status: &Status) -> Value {
 }
 
 fn event(kind: &str, object: &Value) -> Bytes {
-    let mut line = json!({"type": kind, "object": object}).to_string();
-    line.push('\n');
-    line.into()
+    let mut frame = Vec::new();
+    write(&mut frame, kind, object);
+    frame.into()
+}
+
+fn write(frame: &mut Vec<u8>, kind: &str, object: &Value) {
+    write_text(frame, kind, object.to_string().as_bytes());
+}
+
+fn write_text(frame: &mut Vec<u8>, kind: &str, object: &[u8]) {
+    for part in [b"{\"type\":\"", kind.as_bytes(), b"\",\"object\":", object, b"}\n"] {
+        frame.extend_from_slice(part);
+    }
 }

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::clock::Clock;
 use super::seal::{self, Place, Sealer};
 use super::verify::{self, API_SECONDS, Expected, Refused};
-use crate::store::{self, signing_key};
+use crate::store::{self, pool, signing_key};
 
 /// Between two looks at the keys other replicas may have changed.
 const REFRESH: Duration = Duration::from_secs(30);
@@ -175,13 +175,7 @@ impl Keys {
 
     /// Next signs from now on, current becomes previous, unless another replica did that first.
     async fn rotate(&self) -> Result<(), Error> {
-        let mut transaction = self
-            .shared
-            .pool
-            .begin()
-            .await
-            .map_err(store::Error::database("begin a transaction"))
-            .map_err(Error::Store)?;
+        let mut transaction = pool::begin(&self.shared.pool).await.map_err(Error::Store)?;
         signing_key::lock(&mut transaction).await.map_err(Error::Store)?;
         if signing_key::signing_seconds(&mut *transaction).await.map_err(Error::Store)? < ROTATE_SECONDS {
             return Ok(());
@@ -239,8 +233,7 @@ impl Keys {
 
 /// Makes the keys that are missing, on one replica only.
 async fn complete(pool: &PgPool, sealer: &Sealer) -> Result<(), Error> {
-    let mut transaction =
-        pool.begin().await.map_err(store::Error::database("begin a transaction")).map_err(Error::Store)?;
+    let mut transaction = pool::begin(pool).await.map_err(Error::Store)?;
     signing_key::lock(&mut transaction).await.map_err(Error::Store)?;
     fill(&mut transaction, sealer).await?;
     transaction.commit().await.map_err(store::Error::database("commit")).map_err(Error::Store)
@@ -252,8 +245,7 @@ async fn complete(pool: &PgPool, sealer: &Sealer) -> Result<(), Error> {
 /// # Errors
 /// The database failed.
 pub async fn replace(pool: &PgPool, sealer: &Sealer) -> Result<(), Error> {
-    let mut transaction =
-        pool.begin().await.map_err(store::Error::database("begin a transaction")).map_err(Error::Store)?;
+    let mut transaction = pool::begin(pool).await.map_err(Error::Store)?;
     signing_key::lock(&mut transaction).await.map_err(Error::Store)?;
     signing_key::discard(&mut transaction).await.map_err(Error::Store)?;
     fill(&mut transaction, sealer).await?;

@@ -60,5 +60,5 @@ fn read(cache: &WatchCache) -> (u64, Arc<Policy>) {
     // Asked before the objects: what changes meanwhile is read again.
     let seen = cache.deciding();
     let objects: Vec<_> = DECIDING.into_iter().flat_map(|resource| cache.list(resource).0).collect();
-    (seen, Arc::new(Policy::new(objects.iter().map(AsRef::as_ref))))
+    (seen, Arc::new(Policy::new(&objects)))
 }

@@ -1,6 +1,6 @@
 //! The machines this replica holds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +42,18 @@ impl Claims {
         Ok(taken.into_iter().next())
     }
 
+    /// Gives back the claim on a machine at rest, if it is in hand.
+    ///
+    /// # Errors
+    /// The database failed; the claim ends by itself.
+    pub async fn give_back(&self, machine: Uuid) -> Result<(), Error> {
+        let held = self.held().remove(&machine);
+        match held {
+            Some(claim) => claim::release(&self.pool, &[claim]).await,
+            None => Ok(()),
+        }
+    }
+
     /// Lets a machine go that is no more.
     pub fn forget(&self, machine: Uuid) {
         self.held().remove(&machine);
@@ -70,6 +82,7 @@ impl Claims {
         }
         match claim::renew(&self.pool, &held).await {
             Ok(renewed) => {
+                let renewed: HashSet<Uuid> = renewed.into_iter().collect();
                 for lost in held.iter().filter(|claim| !renewed.contains(&claim.machine)) {
                     tracing::info!(machine = %lost.machine, "another replica has taken the machine");
                     self.forget(lost.machine);

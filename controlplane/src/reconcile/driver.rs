@@ -14,7 +14,7 @@ use torch_remote_plan::backoff;
 use tracing::Instrument;
 
 use super::{Again, Error, Reconcilers, Woken, Work};
-use crate::store::{Key, Resource, Retry, lease};
+use crate::store::{Key, Resource, Retry, lease, machine};
 
 /// Keys worked on at once.
 const CONCURRENCY: usize = 16;
@@ -182,12 +182,18 @@ impl Driver {
         }
     }
 
-    /// Everything there is: alone enough for correctness.
+    /// Everything that is not at rest: alone enough for correctness.
     async fn scan(&mut self) {
         let now = Instant::now();
+        match machine::restless(self.reconcilers.objects().pool()).await {
+            Ok(machines) => machines.into_iter().for_each(|key| self.at(Work::Machine(key), now)),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "could not look at every machine; the next scan does"
+            ),
+        }
         for (resource, work) in [
-            (Resource::MACHINES, Work::Machine as fn(Key) -> Work),
-            (Resource::PROVIDERS, Work::Provider),
+            (Resource::PROVIDERS, Work::Provider as fn(Key) -> Work),
             (Resource::POOLS, Work::Pool),
             (Resource::QUOTAS, Work::Quota),
         ] {

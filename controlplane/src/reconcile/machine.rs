@@ -1,13 +1,16 @@
 //! Machines: what is observed, and how a plan is applied.
 
+mod desired;
+
 use sha2::{Digest, Sha256};
 use torch_remote_api::condition::{self, Truth};
 use torch_remote_api::machine::{READY, RemoteMachine, RemoteMachineStatus};
 use torch_remote_api::object::MACHINE_FINALIZER;
-use torch_remote_api::provider::{Price, Provider as ProviderObject};
 use torch_remote_plan::Observed;
-use torch_remote_plan::machine::{self, Action, Agent, AttemptState, Desired, End, Instance, Observation, Refusal};
+use torch_remote_plan::machine::{self, Action, Agent, AttemptState, Desired, End, Instance, Observation};
 use uuid::Uuid;
+
+use desired::{desired, named, provider_for};
 
 use super::{Again, Error, Shared, Work, until};
 use crate::agents::Target;
@@ -27,7 +30,9 @@ struct Look {
     key: Key,
     object: Object,
     machine: RemoteMachine,
-    claim: Claim,
+    uid: Uuid,
+    /// None on a machine at rest: what is done for it is compare-and-set on its object.
+    claim: Option<Claim>,
     stored: Option<Stored>,
     desired: Desired,
     provider: Option<std::sync::Arc<dyn Provider>>,
@@ -37,8 +42,14 @@ pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error
     let Some(object) = shared.parts.objects.get(key).await? else { return Ok(None) };
     let machine: RemoteMachine = object.parse()?;
     let Ok(uid) = Uuid::parse_str(object.uid()) else { return Ok(None) };
-    let Some(claim) = shared.claims.hold(uid).await? else { return Ok(Some(ELSEWHERE)) };
     let stored = rows::latest(shared.pool(), uid).await?;
+    let claim = if at_rest(&machine, stored.as_ref()) {
+        shared.claims.give_back(uid).await?;
+        None
+    } else {
+        let Some(claim) = shared.claims.hold(uid).await? else { return Ok(Some(ELSEWHERE)) };
+        Some(claim)
+    };
     let (wished, accepted, prices) = provider_for(shared, &machine).await?;
     let desired = Desired { prices, ..desired(&machine, wished.as_deref(), accepted) };
     let provider = match &stored {
@@ -47,96 +58,45 @@ pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error
         }
         _ => wished,
     };
-    let mut look = Look { key: key.clone(), object, machine, claim, stored, desired, provider };
+    let mut look = Look { key: key.clone(), object, machine, uid, claim, stored, desired, provider };
     let observed = observe(shared, &mut look).await?;
     let now = shared.parts.objects.now().await?;
     let plan = machine::plan(&look.desired, &observed, now);
     let mut next = until(plan.wake, now);
+    let (mut finalizer, mut status) = (false, None);
     for action in &plan.actions {
-        let done = apply(shared, &look, action).await?;
-        if !matches!(action, Action::Report(_)) {
-            next = Some(if done { std::time::Duration::ZERO } else { OVERTAKEN });
+        match action {
+            Action::AddFinalizer => finalizer = true,
+            Action::Report(fresh) => status = Some(&**fresh),
+            action => {
+                let done = apply(shared, &look, action).await?;
+                next = Some(if done { std::time::Duration::ZERO } else { OVERTAKEN });
+            }
         }
     }
-    Ok(next)
+    if finalizer || status.is_some() {
+        write(shared, &look, finalizer, status).await?;
+    }
+    // What else is to be done waits for the finalizer; for a machine at rest there is nothing.
+    Ok(if finalizer && look.claim.is_some() { Some(std::time::Duration::ZERO) } else { next })
+}
+
+/// Suspended, with nothing to end: there may be thousands, and none of them costs a claim, its renewals, or a look at each scan.
+fn at_rest(machine: &RemoteMachine, stored: Option<&Stored>) -> bool {
+    machine.spec.suspend && !machine.metadata.deleting() && stored.is_none_or(gone)
 }
 
 fn gone(stored: &Stored) -> bool {
     matches!(stored.attempt.state, AttemptState::Gone { .. })
 }
 
-/// The provider that the spec names, whether it takes the machine, and what it takes for one.
-async fn provider_for(
-    shared: &Shared,
-    machine: &RemoteMachine,
-) -> Result<(Option<std::sync::Arc<dyn Provider>>, Result<(), Refusal>, Vec<Price>), Error> {
-    let name = &machine.spec.provider;
-    let key = Key::cluster(Resource::PROVIDERS, name.as_str());
-    let Some(object) = shared.parts.objects.get(&key).await? else {
-        let there = shared.parts.objects.list(Resource::PROVIDERS, None).await?;
-        let names: Vec<&str> = there.items.iter().map(Object::name).collect();
-        let have = if names.is_empty() {
-            "there is none yet; apply one first".to_owned()
-        } else {
-            format!("there are: {}", names.join(", "))
-        };
-        return Ok((
-            None,
-            Err(Refusal {
-                reason: "NoSuchProvider",
-                message: format!("spec.provider names \"{name}\", which does not exist; {have}"),
-            }),
-            vec![],
-        ));
-    };
-    let spec = object.parse::<ProviderObject>()?.spec;
-    let Some(provider) = shared.parts.providers.get(spec.provider_type) else {
-        let message = format!(
-            "this control plane can not make machines of type {} (Provider {name})",
-            spec.provider_type.as_str()
-        );
-        return Ok((None, Err(Refusal { reason: "ProviderNotServed", message }), spec.prices));
-    };
-    let accepted = if object.deleting() {
-        Err(Refusal { reason: "ProviderDeleting", message: format!("Provider {name} is being deleted") })
-    } else {
-        provider.check(&machine.spec)
-    };
-    Ok((Some(provider), accepted, spec.prices))
-}
-
-async fn named(shared: &Shared, name: &str) -> Result<Option<std::sync::Arc<dyn Provider>>, Error> {
-    let Some(object) = shared.parts.objects.get(&Key::cluster(Resource::PROVIDERS, name)).await? else {
-        return Ok(None);
-    };
-    Ok(shared.parts.providers.get(object.parse::<ProviderObject>()?.spec.provider_type))
-}
-
-fn desired(machine: &RemoteMachine, provider: Option<&dyn Provider>, accepted: Result<(), Refusal>) -> Desired {
-    let spec = &machine.spec;
-    Desired {
-        generation: machine.metadata.generation(),
-        deleting: machine.metadata.deleting(),
-        suspend: spec.suspend,
-        launch: provider::launch_hash(&machine.spec, provider),
-        accepted,
-        timeout: Some(spec.timeout.get()),
-        idle_timeout: Some(spec.idle_timeout.get()),
-        startup_timeout: spec.startup_timeout.get(),
-        retry_limit: spec.retry.limit,
-        gpu: spec.gpu,
-        slots: spec.slots(),
-        prices: vec![],
-    }
-}
-
 async fn observe(shared: &Shared, look: &mut Look) -> Result<Observation, Error> {
-    let (pool, claim) = (shared.pool(), look.claim);
-    let held = rows::held(pool, claim.machine).await?;
+    let pool = shared.pool();
+    let held = rows::held(pool, look.uid).await?;
     let mut instance = Observed::Known(Instance::Absent { why: String::new() });
     let mut agent = Agent::Unknown;
-    match &look.stored {
-        Some(stored) if !gone(stored) => {
+    match (&look.stored, look.claim) {
+        (Some(stored), Some(claim)) if !gone(stored) => {
             let sighting = sight(shared, look.provider.as_deref(), &stored.token).await;
             if let (Observed::Known(Sighting::Running(running)), AttemptState::Created { .. }) =
                 (&sighting, &stored.attempt.state)
@@ -150,7 +110,7 @@ async fn observe(shared: &Shared, look: &mut Look) -> Result<Observation, Error>
                 shared.agents.join(target);
                 agent = agent::sight(pool, claim, stored.attempt.number, look.desired.slots).await?;
             } else if !matches!(sighting, Observed::Unknown) {
-                shared.agents.leave(claim.machine);
+                shared.agents.leave(look.uid);
             }
             instance = match sighting {
                 Observed::Known(Sighting::Running(running)) => {
@@ -160,7 +120,7 @@ async fn observe(shared: &Shared, look: &mut Look) -> Result<Observation, Error>
                 Observed::Unknown => Observed::Unknown,
             };
         }
-        _ => shared.agents.leave(claim.machine),
+        _ => shared.agents.leave(look.uid),
     }
     Ok(Observation {
         finalizer: look.machine.metadata.has_finalizer(MACHINE_FINALIZER),
@@ -169,8 +129,8 @@ async fn observe(shared: &Shared, look: &mut Look) -> Result<Observation, Error>
         agent,
         leases: held.leases,
         last_release: held.last_release,
-        wanted: shared.wanted().contains(&claim.machine.to_string()),
-        jitter: jitter(claim.machine, look.stored.as_ref()),
+        wanted: shared.wanted().contains(&look.uid.to_string()),
+        jitter: jitter(look.uid, look.stored.as_ref()),
         status: look.machine.status.clone(),
     })
 }
@@ -201,13 +161,11 @@ fn token(machine: Uuid, number: u32) -> String {
 
 /// False when the action's precondition did not hold any more: then nothing was done.
 async fn apply(shared: &Shared, look: &Look, action: &Action) -> Result<bool, Error> {
-    let (pool, claim, recorder) = (shared.pool(), look.claim, &shared.parts.recorder);
+    let Some(claim) = look.claim else { return Ok(false) };
+    let (pool, recorder) = (shared.pool(), &shared.parts.recorder);
     match action {
-        Action::AddFinalizer => {
-            let mut write = shared.parts.objects.begin().await?;
-            write.add_finalizer(&look.key, MACHINE_FINALIZER).await?;
-            write.commit().await?;
-        }
+        // Of the object alone: `write` does them.
+        Action::AddFinalizer | Action::Report(_) => {}
         Action::RecordIntent(intent) => {
             let token = token(claim.machine, intent.number);
             let spec = &look.machine.spec;
@@ -218,7 +176,7 @@ async fn apply(shared: &Shared, look: &Look, action: &Action) -> Result<bool, Er
             wake_provider(shared, &spec.provider);
             return Ok(made);
         }
-        Action::Create { number } => return create(shared, look, *number).await,
+        Action::Create { number } => return create(shared, look, claim, *number).await,
         Action::RecordCreated { number, provider_id } => {
             if !rows::record_created(pool, claim, *number, provider_id).await? {
                 return Ok(false);
@@ -249,7 +207,7 @@ async fn apply(shared: &Shared, look: &Look, action: &Action) -> Result<bool, Er
             tracing::debug!(machine = %look.key, number, force, "asked the provider to end an instance");
         }
         Action::RecordGone { number, end, message } => {
-            return record_gone(shared, look, (*number, *end, message)).await;
+            return record_gone(shared, look, claim, (*number, *end, message)).await;
         }
         Action::RemoveFinalizer => {
             forget(shared, claim.machine).await;
@@ -261,14 +219,13 @@ async fn apply(shared: &Shared, look: &Look, action: &Action) -> Result<bool, Er
             shared.wake.wake(Work::Queue);
             wake_pool(shared, &look.object);
         }
-        Action::Report(status) => report(shared, look, status).await?,
     }
     Ok(true)
 }
 
-async fn create(shared: &Shared, look: &Look, number: u32) -> Result<bool, Error> {
+async fn create(shared: &Shared, look: &Look, claim: Claim, number: u32) -> Result<bool, Error> {
     let (Some(stored), Some(provider)) = (&look.stored, &look.provider) else { return Ok(false) };
-    if !rows::record_asked(shared.pool(), look.claim, number, "Intent").await? {
+    if !rows::record_asked(shared.pool(), claim, number, "Intent").await? {
         return Ok(false);
     }
     let terms = AgentTerms {
@@ -280,7 +237,7 @@ async fn create(shared: &Shared, look: &Look, number: u32) -> Result<bool, Error
     };
     let request = Request {
         token: stored.token.clone(),
-        machine_uid: look.claim.machine.to_string(),
+        machine_uid: look.uid.to_string(),
         machine: format!("{}/{}", look.key.namespace, look.key.name),
         spec: look.machine.spec.clone(),
         agent: terms,
@@ -289,7 +246,7 @@ async fn create(shared: &Shared, look: &Look, number: u32) -> Result<bool, Error
         Ok(Ok(())) => {}
         Ok(Err(provider::Error::Refused { message, .. })) => {
             shared.parts.recorder.warning(&look.object, "CreateFailed", format!("attempt {number}: {message}"));
-            rows::record_gone(shared.pool(), look.claim, number, (End::CreateFailed, &message)).await?;
+            rows::record_gone(shared.pool(), claim, number, (End::CreateFailed, &message)).await?;
         }
         // Whether it was made is not known: the next look at the provider says.
         Ok(Err(error)) => {
@@ -340,9 +297,14 @@ fn wake_provider(shared: &Shared, name: &str) {
     shared.wake.wake(Work::Provider(Key::cluster(Resource::PROVIDERS, name)));
 }
 
-async fn record_gone(shared: &Shared, look: &Look, (number, end, message): (u32, End, &String)) -> Result<bool, Error> {
-    let held = rows::held(shared.pool(), look.claim.machine).await?;
-    if !rows::record_gone(shared.pool(), look.claim, number, (end, message)).await? {
+async fn record_gone(
+    shared: &Shared,
+    look: &Look,
+    claim: Claim,
+    (number, end, message): (u32, End, &String),
+) -> Result<bool, Error> {
+    let held = rows::held(shared.pool(), look.uid).await?;
+    if !rows::record_gone(shared.pool(), claim, number, (end, message)).await? {
         return Ok(false);
     }
     let text = format!("attempt {number} is gone: {message}");
@@ -353,7 +315,7 @@ async fn record_gone(shared: &Shared, look: &Look, (number, end, message): (u32,
     if let Some(stored) = &look.stored {
         wake_provider(shared, &stored.provider);
     }
-    shared.agents.leave(look.claim.machine);
+    shared.agents.leave(look.uid);
     for lease in held.leases.iter().filter_map(|lease| super::key(Resource::LEASES, lease)) {
         shared.wake.wake(Work::Lease(lease));
     }
@@ -361,18 +323,37 @@ async fn record_gone(shared: &Shared, look: &Look, (number, end, message): (u32,
     Ok(true)
 }
 
-async fn report(shared: &Shared, look: &Look, status: &RemoteMachineStatus) -> Result<(), Error> {
-    let body = serde_json::to_value(status).map_err(Error::Json)?;
+/// What is to change of the object itself, in one write.
+async fn write(
+    shared: &Shared,
+    look: &Look,
+    finalizer: bool,
+    status: Option<&RemoteMachineStatus>,
+) -> Result<(), Error> {
     let mut write = shared.parts.objects.begin().await?;
-    write.update_status(&look.key, body, &Preconditions::unchanged(&look.object)).await?;
+    if let Some(status) = status {
+        let body = serde_json::to_value(status).map_err(Error::Json)?;
+        write.update_status(&look.key, body, &Preconditions::unchanged(&look.object)).await?;
+    }
+    if finalizer {
+        write.add_finalizer(&look.key, MACHINE_FINALIZER).await?;
+    }
     write.commit().await?;
+    if let Some(status) = status {
+        tell(shared, look, status);
+    }
+    Ok(())
+}
+
+/// Whoever waits for a status like this one hears of it.
+fn tell(shared: &Shared, look: &Look, status: &RemoteMachineStatus) {
     wake_pool(shared, &look.object);
     let ready = |status: &RemoteMachineStatus| {
         condition::find(&status.conditions, READY).map(|ready| (ready.status, ready.reason.clone()))
     };
     let (before, after) = (ready(&look.machine.status), ready(status));
     if before == after {
-        return Ok(());
+        return;
     }
     if let Some(fact) = condition::find(&status.conditions, READY).filter(|fact| fact.status != Truth::True) {
         let worth = [
@@ -395,5 +376,4 @@ async fn report(shared: &Shared, look: &Look, status: &RemoteMachineStatus) -> R
     }
     super::metrics::machine(before.map(|before| before.0), after.map(|after| after.0));
     shared.wake.wake(Work::Queue);
-    Ok(())
 }

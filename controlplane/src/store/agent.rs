@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::claim::Claim;
 use super::machine::signed;
 use super::slot::SILENT_SECONDS;
-use super::{Error, device, slot, tensor};
+use super::{Error, device, pool, slot, tensor};
 
 /// The agent of attempt `number`, as the claim's holder hears it.
 ///
@@ -46,7 +46,7 @@ pub async fn sight(pool: &PgPool, claim: Claim, number: u32, expected_slots: u32
 /// # Errors
 /// The database failed.
 pub async fn hello(pool: &PgPool, claim: Claim, number: u32, hello: &AgentHello) -> Result<bool, Error> {
-    let mut transaction = pool.begin().await.map_err(Error::database("begin a transaction"))?;
+    let mut transaction = pool::begin(pool).await?;
     let ours = sqlx::query_scalar!(
         "select number from claim where machine_uid = $1 and number = $2 for share",
         claim.machine,
@@ -91,7 +91,7 @@ pub async fn hello(pool: &PgPool, claim: Claim, number: u32, hello: &AgentHello)
 /// # Errors
 /// The database failed.
 pub async fn report(pool: &PgPool, claim: Claim, report: &Report) -> Result<bool, Error> {
-    let mut transaction = pool.begin().await.map_err(Error::database("begin a transaction"))?;
+    let mut transaction = pool::begin(pool).await?;
     let seen = sqlx::query!(
         "update agent_seen set seen_at = clock_now() where machine_uid = $1 and exists (select from claim where machine_uid = $1 and number = $2)",
         claim.machine,

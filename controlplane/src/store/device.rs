@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool};
 use torch_remote_proto::v1::DeviceState;
 use uuid::Uuid;
 
-use super::Error;
 use super::machine::{signed, unsigned};
 use super::slot::SILENT_SECONDS;
+use super::{Error, pool};
 
 /// States of a machine's GPUs, in one statement.
 pub(super) async fn report(connection: &mut PgConnection, machine: Uuid, devices: &[DeviceState]) -> Result<(), Error> {
@@ -84,7 +84,7 @@ pub struct DeviceRow {
 /// # Errors
 /// The database failed.
 pub async fn list(pool: &PgPool, namespace: Option<&str>) -> Result<(Vec<DeviceRow>, i64), Error> {
-    let mut snapshot = snapshot(pool).await?;
+    let mut snapshot = pool::snapshot(pool).await?;
     let version = version(&mut snapshot).await?;
     let rows = sqlx::query!(
         r#"select o.ns, o.name as machine, o.uid, o.body#>>'{spec,gpu,type}' as "type!", d.gpu, d.name as product, d.memory_bytes, d.memory_used_bytes, d.seen_at,
@@ -113,12 +113,6 @@ pub async fn list(pool: &PgPool, namespace: Option<&str>) -> Result<(Vec<DeviceR
         slots: serde_json::from_value(row.slots).unwrap_or_default(),
     });
     Ok((device.collect(), version))
-}
-
-/// A transaction that sees one state throughout.
-pub(super) async fn snapshot(pool: &PgPool) -> Result<Transaction<'static, Postgres>, Error> {
-    let begun = pool.begin_with("begin isolation level repeatable read read only").await;
-    begun.map_err(Error::database("begin a snapshot"))
 }
 
 /// The store's version in it.

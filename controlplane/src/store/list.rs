@@ -5,7 +5,7 @@ use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::secret::{self, Column};
-use super::{Error, Key, Object, Objects, Resource};
+use super::{Error, Key, Object, Objects, Resource, pool};
 
 /// Rows fetched at a time while looking for those that match.
 const CHUNK: i64 = 500;
@@ -76,11 +76,7 @@ impl Objects {
     /// # Errors
     /// [`Error::Future`] for a version that is not yet, [`Error::Expired`] for one whose history is gone; the database failed.
     pub async fn query(&self, query: &Query) -> Result<List, Error> {
-        let mut snapshot = self
-            .pool()
-            .begin_with("begin isolation level repeatable read, read only")
-            .await
-            .map_err(Error::database("begin a snapshot"))?;
+        let mut snapshot = pool::snapshot(self.pool()).await?;
         let counter = sqlx::query!("select rv, compacted from cluster_rv");
         let counter = counter.fetch_one(&mut *snapshot).await.map_err(Error::database("read the version"))?;
         let at = match query.version {
@@ -126,6 +122,7 @@ impl Objects {
             list.remaining = Some(count(&mut snapshot, query, at, after.as_ref()).await?);
         }
         snapshot.rollback().await.map_err(Error::database("end a snapshot"))?;
+        self.on_disk(counter.rv).await?;
         Ok(list)
     }
 }

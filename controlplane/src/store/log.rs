@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::secret::Column;
-use super::watch_cache::{Change, WatchCache};
-use super::{Error, Key, Objects, POLL, Resource};
+use super::watch_cache::{Logged, WatchCache};
+use super::{Error, Key, Objects, POLL, Resource, State, pool};
 
 /// Log rows read in one statement.
 const BATCH: i64 = 1000;
@@ -92,9 +93,10 @@ impl Tail {
         }
         let mut from = Some(seen);
         while let Some(after) = from {
-            let page = read(&self.objects, None, after, counter.rv, BATCH).await?;
-            let keys: Vec<Key> = page.changes.iter().map(|change| change.key.clone()).collect();
-            self.cache.apply(page.changes, page.next.unwrap_or(counter.rv));
+            let page = read(&self.objects, Rows { resource: None, before: false }, after, counter.rv, BATCH).await?;
+            self.objects.on_disk(counter.rv).await?;
+            let keys: Vec<Key> = page.logged.iter().map(|logged| logged.after.key().clone()).collect();
+            self.cache.apply(page.logged, page.next.unwrap_or(counter.rv));
             for key in keys {
                 self.objects.announce(key);
             }
@@ -104,29 +106,22 @@ impl Tail {
     }
 
     async fn reload(&self) -> Result<(), Error> {
-        let mut snapshot = self
-            .objects
-            .pool()
-            .begin_with("begin isolation level repeatable read, read only")
-            .await
-            .map_err(Error::database("begin a snapshot"))?;
+        let mut snapshot = pool::snapshot(self.objects.pool()).await?;
         let version = sqlx::query_scalar!("select rv from cluster_rv");
         let version = version.fetch_one(&mut *snapshot).await.map_err(Error::database("read the version"))?;
-        let rows = sqlx::query!(
-            "select grp, plural, ns, name, uid, body from object where rv > 0 order by grp, plural, ns, name"
-        );
-        let rows = rows.fetch_all(&mut *snapshot).await.map_err(Error::database("load all objects"))?;
+        let rows = sqlx::query!(r#"select grp, plural, ns, name, uid, body::text as "body!" from object where rv > 0"#);
+        let mut rows = rows.fetch(&mut *snapshot);
+        let mut states = Vec::new();
+        while let Some(row) = rows.try_next().await.map_err(Error::database("load all objects"))? {
+            let Some(resource) = Resource::find(&row.grp, &row.plural) else { continue };
+            let key = Key::new(resource, row.ns, row.name);
+            states.extend(state(&self.objects, key, Some(row.uid), Column::Object, row.body));
+        }
+        drop(rows);
         snapshot.rollback().await.map_err(Error::database("end a snapshot"))?;
-        let objects: Vec<(Key, Value)> = rows
-            .into_iter()
-            .filter_map(|row| {
-                let key = Key::new(Resource::find(&row.grp, &row.plural)?, row.ns, row.name);
-                let body = opened(&self.objects, &key, Some(row.uid), Column::Object, row.body)?;
-                Some((key, body))
-            })
-            .collect();
-        let keys: Vec<Key> = objects.iter().map(|(key, _)| key.clone()).collect();
-        self.cache.reset(objects, version);
+        self.objects.on_disk(version).await?;
+        let keys: Vec<Key> = states.iter().map(|state| state.key().clone()).collect();
+        self.cache.reset(states, version);
         for key in keys {
             self.objects.announce(key);
         }
@@ -134,64 +129,81 @@ impl Tail {
     }
 }
 
+/// Which rows of the log, and how much of each.
+pub(super) struct Rows {
+    /// Of one kind, or of all.
+    pub(super) resource: Option<Resource>,
+    /// With the states before.
+    pub(super) before: bool,
+}
+
 /// Part of the log.
 pub(super) struct Page {
     /// In order; without kinds that only a newer release knows.
-    pub(super) changes: Vec<Change>,
+    pub(super) logged: Vec<Logged>,
     /// Where to read on, if there may be more.
     pub(super) next: Option<i64>,
 }
 
-/// Changes in (`from`, `to`], of one resource or of all, from at most `limit` rows.
-pub(super) async fn read(
-    objects: &Objects,
-    resource: Option<Resource>,
-    from: i64,
-    to: i64,
-    limit: i64,
-) -> Result<Page, Error> {
+/// Changes in (`from`, `to`], from at most `limit` rows.
+pub(super) async fn read(objects: &Objects, rows: Rows, from: i64, to: i64, limit: i64) -> Result<Page, Error> {
+    let Rows { resource, before } = rows;
     let rows = sqlx::query!(
-        "select rv, grp, plural, ns, name, kind, body, prev from object_log
-         where rv > $1 and rv <= $2 and ($3::text is null or grp = $3) and ($4::text is null or plural = $4) order by rv limit $5",
+        r#"select rv, grp, plural, ns, name, kind, body::text as "body!", case when $6 then prev::text end as prev from object_log
+         where rv > $1 and rv <= $2 and ($3::text is null or grp = $3) and ($4::text is null or plural = $4) order by rv limit $5"#,
         from,
         to,
         resource.map(|resource| resource.group),
         resource.map(|resource| resource.plural),
-        limit
+        limit,
+        before
     );
     let rows = rows.fetch_all(objects.pool()).await.map_err(Error::database("read the log"))?;
     let next = rows.last().filter(|_| rows.len() as i64 == limit).map(|row| row.rv);
-    let changes = rows.into_iter().filter_map(|row| {
+    let logged = rows.into_iter().filter_map(|row| {
         let key = Key::new(Resource::find(&row.grp, &row.plural)?, row.ns, row.name);
-        let before = row.prev.map(|prev| {
-            let uid = prev["metadata"]["uid"].clone();
-            opened(objects, &key, None, Column::Before, prev).unwrap_or_else(|| nothing(&key, &uid, row.rv))
-        });
-        let uid = row.body["metadata"]["uid"].clone();
-        // What cannot be read may no longer be relied on as it was: for who watches, it is gone.
-        let (body, deleted) = match opened(objects, &key, None, Column::Log, row.body) {
-            Some(body) => (body, row.kind == "D"),
-            None => (nothing(&key, &uid, row.rv), true),
+        let or_nothing = |text: String, column| {
+            let uid = if key.resource == Resource::SECRETS { uid(&text) } else { String::new() };
+            state(objects, key.clone(), None, column, text).ok_or_else(|| nothing(key.clone(), &uid, row.rv))
         };
-        Some(Change::new(key, row.rv, before, body, deleted))
+        let before = row.prev.map(|prev| or_nothing(prev, Column::Before).unwrap_or_else(|nothing| nothing));
+        // What cannot be read may no longer be relied on as it was: for who watches, it is gone.
+        let (after, deleted) = match or_nothing(row.body, Column::Log) {
+            Ok(state) => (state, row.kind == "D"),
+            Err(nothing) => (nothing, true),
+        };
+        Some(Logged { version: row.rv, before, after: Arc::new(after), deleted })
     });
-    Ok(Page { changes: changes.collect(), next })
+    Ok(Page { logged: logged.collect(), next })
 }
 
 /// Stands for a body that cannot be opened.
-fn nothing(key: &Key, uid: &Value, version: i64) -> Value {
-    json!({
+fn nothing(key: Key, uid: &str, version: i64) -> State {
+    let body = json!({
         "apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid, "resourceVersion": version.to_string()},
-    })
+    });
+    State::from_body(key, &body)
+}
+
+fn uid(text: &str) -> String {
+    let body: Value = serde_json::from_str(text).unwrap_or_default();
+    body["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
 }
 
 /// A body of the log. One that cannot be opened is left out, for those who watch must see the rest; whoever reads it by name is told.
-fn opened(objects: &Objects, key: &Key, uid: Option<Uuid>, column: Column, body: Value) -> Option<Value> {
-    match objects.open(key, uid, column, body) {
-        Ok(body) => Some(body),
+fn state(objects: &Objects, key: Key, uid: Option<Uuid>, column: Column, text: String) -> Option<State> {
+    let (name, namespace) = (key.to_string(), key.namespace.clone());
+    let state = if key.resource == Resource::SECRETS {
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        objects.open(&key, uid, column, body).map(|body| State::from_body(key, &body))
+    } else {
+        State::of(key, text)
+    };
+    match state {
+        Ok(state) => Some(state),
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, %key, namespace = key.namespace, "left out of watches");
+            tracing::error!(error = &error as &dyn std::error::Error, key = name, namespace, "left out of watches");
             None
         }
     }
@@ -210,17 +222,28 @@ pub async fn compact(objects: &Objects) -> Result<u64, Error> {
 /// # Errors
 /// The database failed.
 pub async fn compact_beyond(objects: &Objects, keep_seconds: f64, keep_versions: i64) -> Result<u64, Error> {
-    let gone = sqlx::query!(
-        "with horizon as (
+    // First what may be asked for, then what is there; and not in one transaction, for all writers wait for the counter's row.
+    let moved = sqlx::query!(
+        "update cluster_rv set compacted = horizon.rv from (
              select max(rv) as rv from object_log
-             where at < now() - $1 * interval '1 second' and rv <= (select rv from cluster_rv) - $2),
-         moved as (update cluster_rv set compacted = horizon.rv from horizon where horizon.rv > compacted)
-         delete from object_log using horizon where object_log.rv <= horizon.rv",
+             where at < now() - $1 * interval '1 second' and rv <= (select rv from cluster_rv) - $2) horizon
+         where horizon.rv > compacted",
         keep_seconds,
         keep_versions
     );
-    let gone = gone.execute(objects.pool()).await.map_err(Error::database("forget old history"))?;
-    Ok(gone.rows_affected())
+    moved.execute(objects.pool()).await.map_err(Error::database("move the end of history"))?;
+    let mut gone = 0;
+    loop {
+        let some = sqlx::query!(
+            "delete from object_log where rv in (select rv from object_log where rv <= (select compacted from cluster_rv) order by rv limit $1)",
+            BATCH
+        );
+        let some = some.execute(objects.pool()).await.map_err(Error::database("forget old history"))?.rows_affected();
+        gone += some;
+        if some < BATCH.unsigned_abs() {
+            return Ok(gone);
+        }
+    }
 }
 
 /// Compacts every minute until told to stop. Replicas may all do it.

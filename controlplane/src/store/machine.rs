@@ -8,7 +8,7 @@ use torch_remote_plan::machine::{Asked, Attempt, AttemptState, End, Intent};
 use uuid::Uuid;
 
 use super::claim::Claim;
-use super::{Error, slot};
+use super::{Error, Key, Resource, pool, slot};
 
 /// The latest attempt of a machine, with its name at the provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +85,7 @@ pub async fn latest(pool: &PgPool, machine: Uuid) -> Result<Option<Stored>, Erro
 /// # Errors
 /// The database failed.
 pub async fn record_intent(pool: &PgPool, claim: Claim, new: New<'_>) -> Result<bool, Error> {
-    let mut transaction = pool.begin().await.map_err(Error::database("begin a transaction"))?;
+    let mut transaction = pool::begin(pool).await?;
     let made = sqlx::query!(
         "insert into machine_attempt (machine_uid, number, token, run, run_at, failures, generation, launch_hash, provider, intended_at)
          select $1, $2, $3, $4, coalesce($5, clock_now()), $6, $7, $8, $9, clock_now()
@@ -176,7 +176,7 @@ pub async fn record_ready(pool: &PgPool, claim: Claim, number: u32) -> Result<bo
 /// # Errors
 /// The database failed.
 pub async fn begin_end(pool: &PgPool, claim: Claim, number: u32, why: (End, &str)) -> Result<bool, Error> {
-    let mut transaction = pool.begin().await.map_err(Error::database("begin a transaction"))?;
+    let mut transaction = pool::begin(pool).await?;
     // Two statements: the second one sees the bind that the first one waited for.
     let held = sqlx::query_scalar!(
         "select number from machine_attempt where machine_uid = $1 and number = $2 for update",
@@ -210,7 +210,7 @@ pub async fn begin_end(pool: &PgPool, claim: Claim, number: u32, why: (End, &str
 /// # Errors
 /// The database failed.
 pub async fn record_gone(pool: &PgPool, claim: Claim, number: u32, why: (End, &str)) -> Result<bool, Error> {
-    let mut transaction = pool.begin().await.map_err(Error::database("begin a transaction"))?;
+    let mut transaction = pool::begin(pool).await?;
     let done = sqlx::query!(
         "update machine_attempt set state = 'Gone', gone_at = clock_now(), end_reason = $3, end_message = $4
          where machine_uid = $1 and number = $2 and state <> 'Gone' and exists (select from claim where machine_uid = $1 and number = $5)",
@@ -240,6 +240,26 @@ pub async fn record_gone(pool: &PgPool, claim: Claim, number: u32, why: (End, &s
     }
     transaction.commit().await.map_err(Error::database("commit that a machine is gone"))?;
     Ok(done)
+}
+
+/// Machines that something may be left to do for: all but those that are suspended, say so, and have nothing that runs.
+///
+/// # Errors
+/// The database failed.
+pub async fn restless(pool: &PgPool) -> Result<Vec<Key>, Error> {
+    let rows = sqlx::query!(
+        "select ns, name from object o where grp = $1 and plural = $2 and (
+           deleting or body #>> '{spec,suspend}' is distinct from 'true' or coalesce(body #>> '{status,phase}', '') not in ('Suspended', 'Failed')
+           or body #> '{status,observedGeneration}' is distinct from body #> '{metadata,generation}'
+           or exists (select from machine_attempt a where a.machine_uid = o.uid and a.state <> 'Gone')
+           or not exists (select from object p where p.grp = $3 and p.plural = $4 and p.ns = '' and p.name = o.body #>> '{spec,provider}' and not p.deleting))",
+        Resource::MACHINES.group,
+        Resource::MACHINES.plural,
+        Resource::PROVIDERS.group,
+        Resource::PROVIDERS.plural
+    );
+    let rows = rows.fetch_all(pool).await.map_err(Error::database("look for machines to look at"))?;
+    Ok(rows.into_iter().map(|row| Key::new(Resource::MACHINES, row.ns, row.name)).collect())
 }
 
 /// What holds slots of the machine.

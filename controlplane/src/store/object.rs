@@ -12,8 +12,9 @@ use sqlx::PgPool;
 use tokio::sync::{Notify, broadcast};
 use uuid::Uuid;
 
+use super::flush::Flush;
 use super::secret::{self, Column};
-use super::{Key, List, Query, Resource, Write};
+use super::{Key, List, Query, Resource, Write, pool};
 use crate::auth::Sealer;
 
 /// Changes kept for a receiver that lags; one that lags further gets `Lagged` and must look at everything.
@@ -207,13 +208,15 @@ pub struct Objects {
     pool: PgPool,
     changes: broadcast::Sender<Key>,
     committed: Arc<Notify>,
+    flush: Flush,
     sealer: Option<Sealer>,
 }
 
 impl Objects {
     /// A front to the objects in this database. The news of [`changes`](Self::changes) comes from the one [`Tail`](super::log::Tail) made of it.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, changes: broadcast::Sender::new(CHANGES), committed: Arc::new(Notify::new()), sealer: None }
+        let flush = Flush::new(pool.clone());
+        Self { pool, changes: broadcast::Sender::new(CHANGES), committed: Arc::new(Notify::new()), flush, sealer: None }
     }
 
     /// The same, able to keep Secrets.
@@ -239,7 +242,33 @@ impl Objects {
             key.name
         );
         let row = row.fetch_optional(&self.pool).await.map_err(Error::database("read an object"))?;
-        row.map(|row| Ok(Object { body: self.open(key, Some(row.uid), Column::Object, row.body)? })).transpose()
+        let Some(row) = row else { return self.absent().await };
+        let object = Object { body: self.open(key, Some(row.uid), Column::Object, row.body)? };
+        self.on_disk(object.resource_version()).await?;
+        Ok(Some(object))
+    }
+
+    /// The version of the object, if it exists.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn version_of(&self, key: &Key) -> Result<Option<i64>, Error> {
+        let version = sqlx::query_scalar!(
+            "select rv from object where grp = $1 and plural = $2 and ns = $3 and name = $4",
+            key.resource.group,
+            key.resource.plural,
+            key.namespace,
+            key.name
+        );
+        match version.fetch_optional(&self.pool).await.map_err(Error::database("read an object's version"))? {
+            None => self.absent().await,
+            version => Ok(version),
+        }
+    }
+
+    /// That something is not there may be as new as the newest version.
+    async fn absent<T>(&self) -> Result<Option<T>, Error> {
+        self.version().await.map(|_| None)
     }
 
     /// All objects of a kind, of one namespace or of all, at one version.
@@ -265,7 +294,9 @@ impl Objects {
     /// The database failed.
     pub async fn version(&self) -> Result<i64, Error> {
         let version = sqlx::query_scalar!("select rv from cluster_rv");
-        version.fetch_one(&self.pool).await.map_err(Error::database("read the version"))
+        let version = version.fetch_one(&self.pool).await.map_err(Error::database("read the version"))?;
+        self.on_disk(version).await?;
+        Ok(version)
     }
 
     /// Starts a transaction. Dropping the [`Write`] undoes it.
@@ -273,8 +304,8 @@ impl Objects {
     /// # Errors
     /// The database failed.
     pub async fn begin(&self) -> Result<Write, Error> {
-        let transaction = self.pool.begin().await.map_err(Error::database("begin a transaction"))?;
-        Ok(Write::new(transaction, self.committed.clone(), self.sealer.clone()))
+        let transaction = pool::begin(&self.pool).await?;
+        Ok(Write::new(transaction, self.committed.clone(), self.flush.clone(), self.sealer.clone()))
     }
 
     /// Keys of objects that changed, on any replica, in the order of their versions. A hint to look: also look at everything now and then.
@@ -285,6 +316,11 @@ impl Objects {
     /// For what reads rows: the body that lies in a column.
     pub(super) fn open(&self, key: &Key, uid: Option<Uuid>, column: Column, body: Value) -> Result<Value, Error> {
         secret::open(self.sealer.as_ref(), key, uid, column, body)
+    }
+
+    /// For whoever tells others of a version that was read: returns when no crash of the database can take it back.
+    pub(super) async fn on_disk(&self, version: i64) -> Result<(), Error> {
+        self.flush.reach(version).await
     }
 
     /// For the tail: tells the receivers of [`changes`](Self::changes).

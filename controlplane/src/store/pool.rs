@@ -3,37 +3,86 @@
 use std::time::Duration;
 
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{PgPool, Postgres, Transaction};
+
+use super::Error;
 
 /// Longest wait for a connection.
 pub const ACQUIRE: Duration = Duration::from_secs(10);
 
-/// Options every pool over the store starts from: each wait has an end, and a connection comes back without an open transaction.
+/// Options every pool over the store starts from: each wait has an end.
 ///
 /// A statement that hangs (on another's lock, say) is ended by the server, as is a transaction that its owner has left open: both would hold their locks, and
 /// the key they are for, for ever.
-///
-/// A `begin` that is cancelled between asking and hearing (a client that hangs up, a task that is stopped) leaves a transaction open that sqlx does not
-/// know of. Whoever got the connection next would write into it, and nothing of that would ever be committed.
 pub fn options() -> PgPoolOptions {
-    let options = PgPoolOptions::new().acquire_timeout(ACQUIRE).after_connect(|connection, _| {
+    PgPoolOptions::new().acquire_timeout(ACQUIRE).after_connect(|connection, _| {
         Box::pin(async move {
             let limits = "set statement_timeout = '30s'; set idle_in_transaction_session_timeout = '60s'";
             sqlx::raw_sql(limits).execute(connection).await?;
             Ok(())
         })
-    });
-    options.after_release(|connection, _| {
-        Box::pin(async move {
-            // Begins first, because to undo nothing is worth a notice to Postgres each time; to begin twice is, and should not happen.
-            sqlx::raw_sql("begin; rollback").execute(connection).await?;
-            Ok(true)
-        })
     })
+}
+
+/// Begins a transaction; every one over the store begins here or in [`snapshot`].
+///
+/// It is not cancelled with its caller: a `begin` that is cancelled between asking and hearing (a client that hangs up, a task that is stopped) leaves a
+/// transaction open that sqlx does not know of. Whoever got the connection next would write into it, and nothing of that would ever be committed.
+///
+/// # Errors
+/// The database failed.
+pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, Error> {
+    begin_with(pool, "begin").await.map_err(Error::database("begin a transaction"))
+}
+
+/// Begins a transaction that reads one state, and cannot write. Not cancelled with its caller, as [`begin`].
+///
+/// # Errors
+/// The database failed.
+pub async fn snapshot(pool: &PgPool) -> Result<Transaction<'static, Postgres>, Error> {
+    let begun = begin_with(pool, "begin isolation level repeatable read, read only").await;
+    begun.map_err(Error::database("begin a snapshot"))
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is what all others call")]
+async fn begin_with(pool: &PgPool, statement: &'static str) -> sqlx::Result<Transaction<'static, Postgres>> {
+    let pool = pool.clone();
+    tokio::spawn(async move { pool.begin_with(statement).await }).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use sqlx::PgPool;
+
     use crate::postgres::Postgres;
+
+    const SLOW: &str = "begin; select pg_sleep(0.2)";
+
+    /// Whether a write is lost that follows a `begin` that was cancelled before its answer.
+    async fn lost<T>(begin: impl AsyncFn(PgPool) -> sqlx::Result<T>) -> bool {
+        let scratch = Postgres::scratch().await.expect("a database");
+        let other = scratch.pool().await.expect("a pool");
+        sqlx::query("create table t (n integer)").execute(&other).await.expect("a table");
+        let one = super::options().max_connections(1);
+        let pool = one.connect_with(scratch.options()).await.expect("a pool");
+        assert!(tokio::time::timeout(Duration::from_millis(50), begin(pool.clone())).await.is_err(), "it was slow");
+        sqlx::query("insert into t values (1)").execute(&pool).await.expect("a row");
+        sqlx::query_scalar::<_, i64>("select count(*) from t").fetch_one(&other).await.expect("a count") == 0
+    }
+
+    #[tokio::test]
+    async fn a_begin_that_is_cancelled_loses_no_later_write() {
+        assert!(!lost(async |pool| super::begin_with(&pool, SLOW).await).await);
+    }
+
+    #[tokio::test]
+    #[allow(clippy::disallowed_methods, reason = "the control")]
+    async fn a_begin_of_sqlx_that_is_cancelled_would_lose_later_writes() {
+        let lost = lost(async |pool| pool.begin_with(SLOW).await).await;
+        assert!(lost, "sqlx has learnt to undo it: ours can go");
+    }
 
     #[tokio::test]
     async fn a_statement_that_hangs_is_ended_by_the_server_on_every_connection_also_after_a_migration() {

@@ -13,8 +13,8 @@ use sqlx::{PgConnection, PgPool};
 use torch_remote_plan::{Epoch, SlotAt, Uid, queue};
 use uuid::Uuid;
 
-use super::Error;
 use super::machine::{signed, unsigned};
+use super::{Error, pool};
 
 /// An agent that was not heard for this long is given nothing new, and is called silent; seconds.
 pub const SILENT_SECONDS: f64 = 15.0;
@@ -130,7 +130,7 @@ pub async fn bind(
     terms: &Terms,
     serving_since: DateTime<Utc>,
 ) -> Result<Bound, Error> {
-    let mut transaction = pool.begin().await.map_err(Error::database("begin a transaction"))?;
+    let mut transaction = pool::begin(pool).await?;
     let round = sqlx::query_scalar!(
         "update lease_live set state = 'Bound', round = round + 1, bound_at = clock_now() where lease_uid = $1 and state = 'Waiting'
          and (renewed_at is null or greatest(renewed_at, $2) > clock_now() - interval '30 seconds') returning round",
@@ -195,7 +195,7 @@ pub struct Left<'a> {
 /// # Errors
 /// The database failed.
 pub async fn put_back(pool: &PgPool, lease: Uuid, left: Left<'_>, rest: Duration) -> Result<bool, Error> {
-    let mut transaction = pool.begin().await.map_err(Error::database("begin a transaction"))?;
+    let mut transaction = pool::begin(pool).await?;
     let done = sqlx::query!(
         "update lease_live set state = 'Waiting', put_back = put_back + 1, waiting_since = clock_now(),
                 not_before = clock_now() + $2 * interval '1 second' where lease_uid = $1 and state = 'Bound'",

@@ -4,9 +4,9 @@ use sqlx::{PgConnection, PgPool};
 use torch_remote_proto::v1::{Report, StorageKey, StorageState};
 use uuid::Uuid;
 
-use super::Error;
-use super::device::{snapshot, version};
+use super::device::version;
 use super::machine::unsigned;
+use super::{Error, pool};
 
 /// One statement per report. A full one replaces what the machine had. What a lease that is over had is not taken up again.
 pub(super) async fn report(connection: &mut PgConnection, machine: Uuid, report: &Report) -> Result<(), Error> {
@@ -88,7 +88,7 @@ pub struct TensorRow {
 /// # Errors
 /// The database failed.
 pub async fn list(pool: &PgPool, namespace: Option<&str>) -> Result<(Vec<TensorRow>, i64), Error> {
-    let mut snapshot = snapshot(pool).await?;
+    let mut snapshot = pool::snapshot(pool).await?;
     let version = version(&mut snapshot).await?;
     let rows = sqlx::query!(
         r#"select o.ns, o.name, t.lease_uid, b.terms->>'holder' as holder, coalesce(b.terms->>'machine', '') as "machine!", coalesce(b.slot, 0) as "slot!",

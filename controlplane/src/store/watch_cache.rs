@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 
-use super::{Error, Key, Objects, Resource, log};
+use super::{Error, Key, Objects, Resource, State, log};
 
 /// Changes of a kind kept in memory for those who resume.
 const RING: usize = 4096;
@@ -20,50 +20,62 @@ pub const LAG: usize = 1024;
 /// How long a reader waits for this replica to reach a version it has seen on another.
 pub const CATCH_UP: Duration = Duration::from_secs(3);
 
-/// One version of one object.
-#[derive(Debug, Clone, PartialEq)]
+/// One change of one object.
+#[derive(Debug, PartialEq)]
 pub struct Change {
-    /// What changed.
-    pub key: Key,
     /// The version it got.
     pub version: i64,
     /// The state before; `None` when it was made.
-    pub before: Option<Value>,
+    pub before: Option<Arc<State>>,
     /// The state after; of a deleted object the last one, with the deletion's version.
-    pub body: Arc<Value>,
+    pub after: Arc<State>,
     /// Whether it is gone.
     pub deleted: bool,
+}
+
+/// What a row of the log says.
+#[derive(Debug)]
+pub(super) struct Logged {
+    pub(super) version: i64,
+    /// The state before, where it was asked for.
+    pub(super) before: Option<State>,
+    pub(super) after: Arc<State>,
+    pub(super) deleted: bool,
+}
+
+impl From<Logged> for Change {
+    fn from(logged: Logged) -> Self {
+        let Logged { version, before, after, deleted } = logged;
+        Self { version, before: before.map(Arc::new), after, deleted }
+    }
 }
 
 /// How a change looks through a selector.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Seen {
     /// It came into view.
-    Added(Arc<Value>),
+    Added(Arc<State>),
     /// It was and is in view.
-    Modified(Arc<Value>),
+    Modified(Arc<State>),
     /// It is gone, or out of view: the state last in view, with the version of the change.
-    Deleted(Arc<Value>),
+    Deleted(Arc<State>),
 }
 
 impl Change {
-    pub(super) fn new(key: Key, version: i64, before: Option<Value>, body: Value, deleted: bool) -> Self {
-        Self { key, version, before, body: Arc::new(body), deleted }
+    /// What changed.
+    pub fn key(&self) -> &Key {
+        self.after.key()
     }
 
     /// What one who sees only what `accepts` sees of this change.
-    pub fn seen(&self, accepts: impl Fn(&Value) -> bool) -> Option<Seen> {
+    pub fn seen(&self, accepts: impl Fn(&State) -> bool) -> Option<Seen> {
         let before = self.before.as_ref().filter(|before| accepts(before));
-        let after = !self.deleted && accepts(&self.body);
+        let after = !self.deleted && accepts(&self.after);
         match (before, after) {
-            (None, true) => Some(Seen::Added(self.body.clone())),
-            (Some(_), true) => Some(Seen::Modified(self.body.clone())),
-            (Some(_), false) if self.deleted => Some(Seen::Deleted(self.body.clone())),
-            (Some(before), false) => {
-                let mut last = before.clone();
-                last["metadata"]["resourceVersion"] = json!(self.version.to_string());
-                Some(Seen::Deleted(Arc::new(last)))
-            }
+            (None, true) => Some(Seen::Added(self.after.clone())),
+            (Some(_), true) => Some(Seen::Modified(self.after.clone())),
+            (Some(_), false) if self.deleted => Some(Seen::Deleted(self.after.clone())),
+            (Some(before), false) => Some(Seen::Deleted(Arc::new(before.gone_at(self.version)))),
             (None, false) => None,
         }
     }
@@ -73,7 +85,7 @@ impl Change {
 #[derive(Debug)]
 pub struct Subscription {
     /// Objects as of [`Self::version`], when the state was asked for.
-    pub state: Vec<Arc<Value>>,
+    pub state: Vec<Arc<State>>,
     /// Changes since the version resumed from, up to [`Self::version`].
     pub backlog: Vec<Arc<Change>>,
     /// Where the live changes begin.
@@ -108,6 +120,22 @@ impl Subscription {
         Ok(change)
     }
 
+    /// The next change, if it is here already.
+    ///
+    /// # Errors
+    /// [`Ended`]: no more will come.
+    pub fn waiting(&mut self) -> Result<Option<Arc<Change>>, Ended> {
+        match self.live.try_recv() {
+            Ok(change) => {
+                self.version = change.version;
+                Ok(Some(change))
+            }
+            Err(broadcast::error::TryRecvError::Empty) => Ok(None),
+            Err(broadcast::error::TryRecvError::Lagged(_)) => Err(Ended::Lagged),
+            Err(broadcast::error::TryRecvError::Closed) => Err(Ended::Reset),
+        }
+    }
+
     /// A version this watcher has seen everything up to, when no change of its kind waits; for bookmarks.
     pub fn progress(&mut self) -> Option<i64> {
         // Read before looking at the queue: changes are queued before the version that covers them is published.
@@ -137,8 +165,10 @@ struct Kinds {
 
 #[derive(Debug)]
 struct Kind {
-    current: BTreeMap<(String, String), Arc<Value>>,
+    current: BTreeMap<(String, String), Arc<State>>,
     ring: VecDeque<Arc<Change>>,
+    /// No object of the kind has changed after this version.
+    changed: i64,
     /// Every change after this version is in the ring.
     floor: i64,
     live: broadcast::Sender<Arc<Change>>,
@@ -146,7 +176,13 @@ struct Kind {
 
 impl Kind {
     fn at(version: i64) -> Self {
-        Self { current: BTreeMap::new(), ring: VecDeque::new(), floor: version, live: broadcast::Sender::new(LAG) }
+        Self {
+            current: BTreeMap::new(),
+            ring: VecDeque::new(),
+            changed: version,
+            floor: version,
+            live: broadcast::Sender::new(LAG),
+        }
     }
 }
 
@@ -172,18 +208,35 @@ impl WatchCache {
         self.deciding.load(Ordering::Acquire)
     }
 
-    /// Objects of a kind and the version they show.
-    pub fn list(&self, resource: Resource) -> (Vec<Arc<Value>>, i64) {
+    /// States of a kind and the version they show.
+    pub fn states(&self, resource: Resource) -> (Vec<Arc<State>>, i64) {
         let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
         let state = kinds.kinds.get(&resource).map(|kind| kind.current.values().cloned().collect());
         (state.unwrap_or_default(), kinds.version)
     }
 
-    /// One object, as this replica has seen it last.
-    pub fn get(&self, key: &Key) -> Option<Arc<Value>> {
+    /// States of a kind as they were at a version, if none has changed since.
+    pub fn states_unchanged_since(&self, resource: Resource, version: i64) -> Option<Vec<Arc<State>>> {
         let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
-        let kind = kinds.kinds.get(&key.resource)?;
-        kind.current.get(&(key.namespace.clone(), key.name.clone())).cloned()
+        let kind = kinds.kinds.get(&resource).filter(|kind| kind.changed <= version && version <= kinds.version)?;
+        Some(kind.current.values().cloned().collect())
+    }
+
+    /// One state, as this replica has seen it last.
+    pub fn state(&self, key: &Key) -> Option<Arc<State>> {
+        let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        kinds.kinds.get(&key.resource)?.current.get(&(key.namespace.clone(), key.name.clone())).cloned()
+    }
+
+    /// Objects of a kind and the version they show.
+    pub fn list(&self, resource: Resource) -> (Vec<Value>, i64) {
+        let (states, version) = self.states(resource);
+        (states.iter().map(|state| state.body()).collect(), version)
+    }
+
+    /// One object, as this replica has seen it last.
+    pub fn get(&self, key: &Key) -> Option<Value> {
+        self.state(key).map(|state| state.body())
     }
 
     /// Waits until this replica has reached a version.
@@ -227,8 +280,9 @@ impl WatchCache {
         let mut older = Vec::new();
         let mut at = Some(from);
         while let Some(from) = at {
-            let page = log::read(objects, Some(resource), from, floor, 1000).await?;
-            older.extend(page.changes.into_iter().map(Arc::new));
+            let page =
+                log::read(objects, log::Rows { resource: Some(resource), before: true }, from, floor, 1000).await?;
+            older.extend(page.logged.into_iter().map(|logged| Arc::new(logged.into())));
             at = page.next;
         }
         // Looked at after reading: what was compacted by then may be missing above.
@@ -257,20 +311,20 @@ impl WatchCache {
         (subscription, kind.floor)
     }
 
-    /// For the tail: changes in order, after which this replica is at `to`.
-    pub(super) fn apply(&self, changes: Vec<Change>, to: i64) {
+    /// For the tail: what was logged, in order, after which this replica is at `to`.
+    pub(super) fn apply(&self, logged: Vec<Logged>, to: i64) {
         let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
         let before = kinds.version;
-        let decides = changes.iter().any(|change| change.key.resource.decides());
-        for change in changes {
-            let change = Arc::new(change);
-            let kind = kinds.kinds.entry(change.key.resource).or_insert_with(|| Kind::at(before));
-            let place = (change.key.namespace.clone(), change.key.name.clone());
-            if change.deleted {
-                kind.current.remove(&place);
-            } else {
-                kind.current.insert(place, change.body.clone());
-            }
+        let decides = logged.iter().any(|logged| logged.after.key().resource.decides());
+        for Logged { version, after, deleted, .. } in logged {
+            let kind = kinds.kinds.entry(after.key().resource).or_insert_with(|| Kind::at(before));
+            let place = (after.key().namespace.clone(), after.key().name.clone());
+            let before = match deleted {
+                true => kind.current.remove(&place),
+                false => kind.current.insert(place, after.clone()),
+            };
+            kind.changed = version;
+            let change = Arc::new(Change { version, before, after, deleted });
             if kind.ring.len() == RING {
                 kind.floor = kind.ring.pop_front().map_or(kind.floor, |oldest| oldest.version);
             }
@@ -287,12 +341,13 @@ impl WatchCache {
     }
 
     /// For the tail: starts over from a state. Whoever watches is cut off.
-    pub(super) fn reset(&self, objects: Vec<(Key, Value)>, version: i64) {
+    pub(super) fn reset(&self, states: Vec<State>, version: i64) {
         let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
         kinds.kinds = Resource::ALL.into_iter().map(|resource| (resource, Kind::at(version))).collect();
-        for (key, body) in objects {
-            if let Some(kind) = kinds.kinds.get_mut(&key.resource) {
-                kind.current.insert((key.namespace, key.name), Arc::new(body));
+        for state in states {
+            if let Some(kind) = kinds.kinds.get_mut(&state.key().resource) {
+                let place = (state.key().namespace.clone(), state.key().name.clone());
+                kind.current.insert(place, Arc::new(state));
             }
         }
         kinds.version = version;

@@ -15,6 +15,7 @@ use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::flush::Flush;
 use super::object::seconds;
 use super::secret::{self, Column};
 use super::{Error, Key, Object, Resource};
@@ -74,6 +75,7 @@ pub enum Deletion {
 pub struct Write {
     transaction: Transaction<'static, Postgres>,
     committed: Arc<Notify>,
+    flush: Flush,
     sealer: Option<Sealer>,
     touched: BTreeMap<Key, Touched>,
 }
@@ -90,9 +92,10 @@ impl Write {
     pub(super) fn new(
         transaction: Transaction<'static, Postgres>,
         committed: Arc<Notify>,
+        flush: Flush,
         sealer: Option<Sealer>,
     ) -> Self {
-        Self { transaction, committed, sealer, touched: BTreeMap::new() }
+        Self { transaction, committed, flush, sealer, touched: BTreeMap::new() }
     }
 
     /// The connection inside the transaction, for statements on tables of one's own. Must not write `object`, `object_log` or `cluster_rv`.
@@ -155,13 +158,10 @@ impl Write {
     pub async fn create(&mut self, resource: Resource, mut body: Value) -> Result<Object, Error> {
         let object = Object { body: body.clone() };
         let key = Key::new(resource, object.namespace(), object.name());
-        if let Some(there) = self.lock(&key).await? {
-            return Err(Error::AlreadyExists { key, deleting: there.deleting() });
-        }
-        if resource.namespaced() {
-            self.require_namespace(&key.namespace).await?;
-        }
-        let now = self.now().await?;
+        let now = match resource.namespaced() {
+            true => self.require_namespace(&key.namespace).await?,
+            false => self.now().await?,
+        };
         let uid = Uuid::new_v4();
         let metadata = metadata(&mut body);
         for server_owned in
@@ -333,15 +333,15 @@ impl Write {
         Ok(())
     }
 
-    /// Holds the namespace until the end of this transaction, so that it cannot go while something is made in it.
-    async fn require_namespace(&mut self, namespace: &str) -> Result<(), Error> {
-        let row = sqlx::query_scalar!(
-            "select deleting from object where grp = '' and plural = 'namespaces' and ns = '' and name = $1 for share",
+    /// Holds the namespace until the end of this transaction, so that it cannot go while something is made in it. Returns what [`now`](Self::now) does.
+    async fn require_namespace(&mut self, namespace: &str) -> Result<DateTime<Utc>, Error> {
+        let row = sqlx::query!(
+            r#"select deleting, clock_now() as "now!" from object where grp = '' and plural = 'namespaces' and ns = '' and name = $1 for share"#,
             namespace
         );
         match row.fetch_optional(&mut *self.transaction).await.map_err(Error::database("look at a namespace"))? {
-            Some(false) => Ok(()),
-            Some(true) => Err(Error::NamespaceTerminating { namespace: namespace.to_owned() }),
+            Some(row) if !row.deleting => Ok(row.now),
+            Some(_) => Err(Error::NamespaceTerminating { namespace: namespace.to_owned() }),
             None => Err(Error::NamespaceMissing { namespace: namespace.to_owned() }),
         }
     }
@@ -379,10 +379,11 @@ impl Write {
             &*body
         );
         let inserted = inserted.execute(&mut *self.transaction).await.map_err(Error::database("create an object"))?;
-        if inserted.rows_affected() == 0 {
-            return Err(Error::AlreadyExists { key: key.clone(), deleting: false });
+        if inserted.rows_affected() == 1 {
+            return Ok(());
         }
-        Ok(())
+        let deleting = self.lock_to_delete(key).await?.is_some_and(|there| there.deleting());
+        Err(Error::AlreadyExists { key: key.clone(), deleting })
     }
 }
 

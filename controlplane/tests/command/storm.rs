@@ -5,9 +5,9 @@ mod disk;
 #[path = "storm/upgrade.rs"]
 mod upgrade;
 #[path = "storm/watcher.rs"]
-mod watcher;
+pub mod watcher;
 #[path = "storm/writer.rs"]
-mod writer;
+pub mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;

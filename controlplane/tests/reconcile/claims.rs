@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sqlx::postgres::PgPoolOptions;
 use torch_remote::store::slot::{self, Bound, Terms};
 use torch_remote::store::{Resource, agent, claim, machine};
 use torch_remote_plan::machine::End;
@@ -206,26 +205,4 @@ async fn a_waiter_that_is_gone_is_not_bound() {
         Bound::NotWaiting
     );
     assert_eq!(slot::bind(&world.pool, leases[1], &[at], &terms(), since).await.unwrap(), Bound::Yes);
-}
-
-/// Whether a write is lost that follows a `begin` that was cancelled before its answer.
-async fn lost(options: PgPoolOptions) -> bool {
-    let scratch = torch_remote::postgres::Postgres::scratch().await.unwrap();
-    let other = scratch.pool().await.unwrap();
-    sqlx::query("create table t (n integer)").execute(&other).await.unwrap();
-    let pool = options.max_connections(1).connect_with(scratch.options()).await.unwrap();
-    let begin = pool.begin_with("begin; select pg_sleep(0.2)");
-    tokio::time::timeout(Duration::from_millis(50), begin).await.unwrap_err();
-    sqlx::query("insert into t values (1)").execute(&pool).await.unwrap();
-    sqlx::query_scalar::<_, i64>("select count(*) from t").fetch_one(&other).await.unwrap() == 0
-}
-
-#[tokio::test]
-async fn a_begin_that_is_cancelled_loses_no_later_write() {
-    assert!(!lost(torch_remote::store::pool::options()).await);
-}
-
-#[tokio::test]
-async fn without_our_options_a_cancelled_begin_would_lose_later_writes() {
-    assert!(lost(PgPoolOptions::new()).await, "sqlx has learnt to undo it: store::pool can go");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use torch_remote::provider::fake::Fault;
-use torch_remote::store::Resource;
+use torch_remote::store::{Key, Resource};
 
 use crate::world::{World, fact, until};
 
@@ -265,4 +265,37 @@ async fn a_reconcile_that_panics_holds_its_key_no_longer_than_any_failure() {
     let _replica = world.replica("a").await;
     world.machine("m", json!({})).await;
     world.phase(MACHINES, "m", "Ready").await;
+}
+
+#[tokio::test]
+async fn a_machine_at_rest_has_no_claim_and_is_no_part_of_a_scan_until_there_is_something_to_do() {
+    let (world, _replica) = World::running().await;
+    let scanned = async || {
+        let keys = torch_remote::store::machine::restless(&world.pool).await.unwrap();
+        keys.into_iter().map(|key| key.name).collect::<Vec<_>>()
+    };
+    let claims = async || {
+        let live = "select count(*) from claim where expires_at > clock_now()";
+        sqlx::query_scalar::<_, i64>(live).fetch_one(&world.pool).await.unwrap()
+    };
+    world.machine("never-started", json!({"suspend": true})).await;
+    world.machine("m", json!({})).await;
+    world.phase(MACHINES, "never-started", "Suspended").await;
+    world.phase(MACHINES, "m", "Ready").await;
+    assert_eq!((scanned().await, claims().await), (vec!["m".to_owned()], 1));
+    world.patch(MACHINES, "m", |spec| spec["suspend"] = json!(true)).await;
+    world.phase(MACHINES, "m", "Suspended").await;
+    until("both rest", async || scanned().await.is_empty() && claims().await == 0).await;
+    // Its Provider may come back as another.
+    let provider = Key::cluster(Resource::PROVIDERS, "fake");
+    let mut write = world.objects.begin().await.unwrap();
+    write.remove(&provider).await.unwrap();
+    write.commit().await.unwrap();
+    assert_eq!(scanned().await, ["m", "never-started"]);
+    world.create(Resource::PROVIDERS, "", "Provider", "fake", json!({"type": "Static"}), json!({})).await;
+    for name in ["m", "never-started"] {
+        world.patch(MACHINES, name, |spec| spec["suspend"] = json!(false)).await;
+        world.phase(MACHINES, name, "Ready").await;
+    }
+    assert_eq!(claims().await, 2);
 }

@@ -10,7 +10,9 @@ use tokio_util::sync::CancellationToken;
 use torch_remote::store::event::{self, Recorder};
 use torch_remote::store::log::{self, Tail};
 use torch_remote::store::watch_cache::{self, Ended, Seen};
-use torch_remote::store::{Deletion, Error, Key, Object, Objects, Preconditions, Query, Resource, Version, namespace};
+use torch_remote::store::{
+    Deletion, Error, Key, Object, Objects, Preconditions, Query, Resource, State, Version, namespace,
+};
 
 fn machine(name: &str) -> Value {
     json!({"apiVersion": "torchremote.dev/v1alpha1", "kind": "RemoteMachine", "metadata": {"namespace": "default", "name": name}, "spec": {"provider": "local"}})
@@ -188,9 +190,10 @@ async fn through_a_selector_objects_come_into_view_and_leave_it() {
     let (left, _) = edit(&objects, "a", |body| body["metadata"]["labels"] = json!({})).await;
     tail.advance().await.unwrap();
     let seen = tail.cache().resume(&objects, Resource::MACHINES, start).await.unwrap();
-    let accepts = |body: &Value| body["metadata"]["labels"]["team"] == "vision";
+    let accepts = |state: &State| state.label("team") == Some("vision");
     let seen: Vec<Seen> = seen.backlog.iter().filter_map(|change| change.seen(accepts)).collect();
     let [Seen::Added(added), Seen::Modified(_), Seen::Deleted(gone)] = &seen[..] else { panic!("{seen:?}") };
+    let (added, gone) = (added.body(), gone.body());
     assert_eq!(added["metadata"]["resourceVersion"], json!(entered.unwrap().to_string()));
     assert_eq!(gone["metadata"]["resourceVersion"], json!(left.unwrap().to_string()));
     assert_eq!(gone["spec"]["timeout"], json!("1h"));
@@ -233,7 +236,7 @@ async fn eight_writers_and_a_watcher_that_resumes_misses_nothing_and_sees_nothin
     // Watches in turns of a few changes, and resumes by the last version seen, as a client with a bad connection does.
     let mut at = start;
     let mut versions = Vec::new();
-    let mut states: BTreeMap<String, Arc<Value>> = BTreeMap::new();
+    let mut states: BTreeMap<String, Arc<State>> = BTreeMap::new();
     while versions.len() < 8 * 26 {
         let mut watch = cache.resume(&objects, Resource::MACHINES, at).await.unwrap();
         let mut turn = std::mem::take(&mut watch.backlog);
@@ -246,7 +249,7 @@ async fn eight_writers_and_a_watcher_that_resumes_misses_nothing_and_sees_nothin
         for change in turn {
             at = change.version;
             versions.push(change.version);
-            states.insert(change.key.name.clone(), change.body.clone());
+            states.insert(change.key().name.clone(), change.after.clone());
         }
     }
     for writer in writers {
@@ -254,7 +257,7 @@ async fn eight_writers_and_a_watcher_that_resumes_misses_nothing_and_sees_nothin
     }
     assert_eq!(versions, (start + 1..=start + 8 * 26).collect::<Vec<_>>(), "every version once, in order");
     for object in objects.list(Resource::MACHINES, None).await.unwrap().items {
-        assert_eq!(*states[object.name()], object.body);
+        assert_eq!(states[object.name()].body(), object.body);
     }
     stop.cancel();
     tail.await.unwrap();
@@ -422,7 +425,7 @@ mod history {
         LabelAll(u8),
     }
 
-    type State = BTreeMap<String, Value>;
+    type Everything = BTreeMap<String, Value>;
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
@@ -471,18 +474,18 @@ mod history {
         }
     }
 
-    async fn state(objects: &Objects, version: Version) -> (i64, State) {
+    async fn state(objects: &Objects, version: Version) -> (i64, Everything) {
         let list = objects.query(&Query { version, ..Query::all(Resource::MACHINES) }).await.unwrap();
         (list.resource_version, list.items.into_iter().map(|object| (object.name().to_owned(), object.body)).collect())
     }
 
-    fn replay(state: &mut State, change: &watch_cache::Change, accepts: &dyn Fn(&Value) -> bool) {
-        let name = change.key.name.clone();
-        match change.seen(accepts) {
+    fn replay(state: &mut Everything, change: &watch_cache::Change, accepts: &dyn Fn(&Value) -> bool) {
+        let name = change.key().name.clone();
+        match change.seen(|state| accepts(&state.body())) {
             None => {}
-            Some(Seen::Added(body)) => assert!(state.insert(name, (*body).clone()).is_none(), "added twice"),
+            Some(Seen::Added(body)) => assert!(state.insert(name, body.body()).is_none(), "added twice"),
             Some(Seen::Modified(body)) => {
-                assert!(state.insert(name, (*body).clone()).is_some(), "changed before it was added")
+                assert!(state.insert(name, body.body()).is_some(), "changed before it was added")
             }
             Some(Seen::Deleted(_)) => assert!(state.remove(&name).is_some(), "deleted before it was added"),
         }
@@ -512,7 +515,7 @@ mod history {
                     let resumed = cache.resume(&objects, Resource::MACHINES, *version).await.unwrap();
                     let selected = |body: &Value| body["metadata"]["labels"]["l"] == "1";
                     for accepts in [&(|_: &Value| true) as &dyn Fn(&Value) -> bool, &selected] {
-                        let through = |state: &State| -> State {
+                        let through = |state: &Everything| -> Everything {
                             state
                                 .iter()
                                 .filter(|(_, body)| accepts(body))

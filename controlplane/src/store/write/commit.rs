@@ -11,12 +11,14 @@ use crate::store::secret::{self, Column};
 use crate::store::{Error, Key, Object};
 
 impl Write {
-    /// Makes it all visible. Returns the version of the last change, or `None` when nothing differed (statements of the caller's own count not).
+    /// Makes it all visible. Returns, when it is on disk, the version of the last change, or `None` when nothing differed (statements of the caller's own
+    /// count not).
     ///
     /// # Errors
-    /// [`Error::TooLarge`]. The database failed; nothing was written, unless the connection broke during the commit itself.
+    /// [`Error::TooLarge`]. The database failed; nothing was written, unless that was during the commit itself or after it.
     pub async fn commit(mut self) -> Result<Option<i64>, Error> {
         let touched = std::mem::take(&mut self.touched);
+        let seen = touched.values().filter_map(|object| object.before.as_ref()).map(version_of).max();
         for (key, object) in &touched {
             let changed = !object.gone && object.before.as_ref() != Some(&object.now);
             if changed && (weight(&object.now, LARGEST) > LARGEST || depth(&object.now) > DEEPEST) {
@@ -39,10 +41,15 @@ impl Write {
         if version.is_some() {
             self.committed.notify_one();
         }
+        // What differed in nothing is as another has just left it.
+        if let Some(told) = version.max(seen) {
+            self.flush.reach(told).await?;
+        }
         Ok(version)
     }
 
-    /// Takes the next version and writes the object and its history under it. One statement: the counter is held for as little as can be.
+    /// Takes the next version and writes the object and its history under it. One statement, and then a commit that does not wait for the disk: the counter
+    /// is held for as little as can be.
     async fn stamp(&mut self, key: &Key, before: Option<Value>, body: Value) -> Result<i64, Error> {
         let kind = if before.is_some() { "M" } else { "A" };
         let object = Object { body };
@@ -53,7 +60,7 @@ impl Write {
         let logged = matches!(logged, Cow::Owned(_)).then_some(&*logged);
         let before = before.as_ref().map(|before| self.close(key, Column::Before, before)).transpose()?;
         let version = sqlx::query_scalar!(
-            r#"with counter as (update cluster_rv set rv = rv + 1 returning rv),
+            r#"with counter as (update cluster_rv set rv = rv + 1 from set_config('synchronous_commit', 'off', true) returning rv),
              stamped as (select rv, jsonb_set($5::jsonb, '{metadata,resourceVersion}', to_jsonb(rv::text)) as body,
                            jsonb_set(coalesce($10::jsonb, $5::jsonb), '{metadata,resourceVersion}', to_jsonb(rv::text)) as logged from counter),
              written as (update object set rv = stamped.rv, body = stamped.body, labels = $6, deleting = $7 from stamped
@@ -77,7 +84,7 @@ impl Write {
     async fn erase(&mut self, key: &Key, before: Value, last: Value) -> Result<i64, Error> {
         let (before, last) = (self.close(key, Column::Before, &before)?, self.close(key, Column::Log, &last)?);
         let version = sqlx::query_scalar!(
-            r#"with counter as (update cluster_rv set rv = rv + 1 returning rv),
+            r#"with counter as (update cluster_rv set rv = rv + 1 from set_config('synchronous_commit', 'off', true) returning rv),
              stamped as (select rv, jsonb_set($5::jsonb, '{metadata,resourceVersion}', to_jsonb(rv::text)) as body from counter),
              gone as (delete from object where grp = $1 and plural = $2 and ns = $3 and name = $4)
              insert into object_log (rv, grp, plural, ns, name, kind, body, prev) select rv, $1, $2, $3, $4, 'D', body, $6 from stamped
@@ -122,6 +129,11 @@ impl Write {
         );
         written.execute(&mut *self.transaction).await.map_err(Error::database("write an object's owners")).map(drop)
     }
+}
+
+fn version_of(body: &Value) -> i64 {
+    let version = body.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+    version.and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 fn owners(body: &Value) -> Vec<Uuid> {
