@@ -6,6 +6,7 @@ import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,38 @@ def test_a_program_is_asked_again_when_its_token_is_refused(
     fake = serve(answer)
     with_program(monkeypatch, tmp_path, fake, credential("2099-01-01T00:00:00Z"))
     assert json.loads(_C.ControlPlane().request("GET", "/version")) == {"ok": True}
+
+
+def test_a_call_whose_token_is_refused_twice_is_no_third_time_tried(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fake = serve(lambda *request: status(401, "Unauthorized", "Unauthorized"))
+    runs = with_program(monkeypatch, tmp_path, fake, credential("2099-01-01T00:00:00Z"))
+    control = _C.ControlPlane()
+    with pytest.raises(errors.Unauthorized, match="The token is wrong or has expired"):
+        control.request("GET", "/version")
+    assert len(fake.seen) == 2
+    assert len(runs.read_text().splitlines()) == 2
+
+
+def test_of_many_calls_that_are_refused_at_once_one_asks_the_program_again(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    together = threading.Barrier(8)
+
+    def answer(method: str, path: str, headers: dict[str, str], body: str) -> Answer:
+        if headers.get("authorization") == "Bearer token-1":
+            together.wait(30)
+            return status(401, "Unauthorized", "Unauthorized")
+        return 200, {"authorization": headers.get("authorization")}
+
+    fake = serve(answer)
+    runs = with_program(monkeypatch, tmp_path, fake, credential("2099-01-01T00:00:00Z"))
+    control = _C.ControlPlane()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: json.loads(control.request("GET", "/version")), range(8)))
+    assert answers == [{"authorization": "Bearer token-2"}] * 8
+    assert len(runs.read_text().splitlines()) == 2
 
 
 def test_a_program_that_fails_is_quoted(serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ use http::{Method, Request};
 use kube::Client;
 use kube::api::WatchEvent;
 use serde_json::Value;
-use tokio::sync::RwLock;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Mutex, RwLock};
 
 use super::config::{self, Settings};
 use super::error::{Error, chain};
@@ -38,21 +38,24 @@ pub(super) struct Connection {
     pub(super) server: String,
     pub(super) source: String,
     pub(super) namespace: String,
-    client: RwLock<Ready>,
+    ready: RwLock<Ready>,
+    /// Held by the one who reads the settings again, and so runs the program of a user who has one.
+    reading: Mutex<()>,
 }
 
-/// A client, and until when its token is good, where that is known.
+/// A client, until when its token is good where that is known, and which reading of the settings it is of.
 #[derive(Clone)]
 struct Ready {
     client: Client,
     until: Option<Instant>,
+    reading: u64,
 }
 
 impl Ready {
-    fn new(settings: Settings) -> Result<Self, Error> {
+    fn new(settings: Settings, reading: u64) -> Result<Self, Error> {
         let Settings { config, source, until } = settings;
         let client = Client::try_from(config).map_err(|error| Error::unusable(&source, &error))?;
-        Ok(Self { client, until })
+        Ok(Self { client, until, reading })
     }
 }
 
@@ -67,7 +70,8 @@ impl Connection {
             let server = settings.config.cluster_url.to_string().trim_end_matches('/').to_owned();
             let namespace = namespace.unwrap_or_else(|| settings.config.default_namespace.clone());
             let source = settings.source.clone();
-            Ok(Self { server, source, namespace, client: RwLock::new(Ready::new(settings)?) })
+            let ready = RwLock::new(Ready::new(settings, 0)?);
+            Ok(Self { server, source, namespace, ready, reading: Mutex::default() })
         })
     }
 
@@ -122,7 +126,7 @@ impl Connection {
             "{collection}?watch=true&fieldSelector=metadata.name%3D{name}&resourceVersion={version}&timeoutSeconds={WATCH_SECONDS}"
         );
         let request = self.request(&Question { method: Method::GET, path, body: Vec::new(), traceparent: None })?;
-        let client = self.client().await?;
+        let client = self.ready().await?.client;
         let mut events: BoxStream<'_, kube::Result<WatchEvent<Value>>> =
             Box::pin(client.request_events(request).await.map_err(|error| self.failed(error))?);
         while let Some(event) = tokio::select! {
@@ -144,27 +148,36 @@ impl Connection {
     }
 
     async fn ask_twice(&self, question: &Question) -> Result<String, Error> {
-        let client = self.client().await?;
-        match self.ask_once(&client, question).await {
-            Err(error) if error.code() == 401 => self.ask_once(&self.fresh_client().await?, question).await,
+        let ready = self.ready().await?;
+        match self.ask_once(&ready.client, question).await {
+            Err(error) if error.code() == 401 => {
+                let next = self.after(ready.reading).await?;
+                self.ask_once(&next.client, question).await
+            }
             other => other,
         }
     }
 
     /// A client whose token has not ended, as far as that is known.
-    async fn client(&self) -> Result<Client, Error> {
-        let ready = self.client.read().await.clone();
+    async fn ready(&self) -> Result<Ready, Error> {
+        let ready = self.ready.read().await.clone();
         if ready.until.is_some_and(|until| until <= Instant::now()) {
-            self.fresh_client().await
+            self.after(ready.reading).await
         } else {
-            Ok(ready.client)
+            Ok(ready)
         }
     }
 
-    async fn fresh_client(&self) -> Result<Client, Error> {
-        let fresh = Ready::new(config::load().await?)?;
-        *self.client.write().await = fresh.clone();
-        Ok(fresh.client)
+    /// What comes after a reading whose token is of no use any more: of all who ask, one reads again.
+    async fn after(&self, reading: u64) -> Result<Ready, Error> {
+        let _one = self.reading.lock().await;
+        let ready = self.ready.read().await.clone();
+        if ready.reading != reading {
+            return Ok(ready);
+        }
+        let fresh = Ready::new(config::load().await?, reading + 1)?;
+        *self.ready.write().await = fresh.clone();
+        Ok(fresh)
     }
 
     async fn ask_once(&self, client: &Client, question: &Question) -> Result<String, Error> {
