@@ -221,8 +221,44 @@ def build(steps: Steps, env: dict[str, str]) -> None:
         fresh.replace(placed)
 
 
+def previous_commit(root: Path) -> str | None:
+    """The last commit before the newest migration; None where no history says."""
+    git = ["git", "-C", str(root)]
+    if (output([*git, "rev-parse", "--show-prefix"]) or "no repository").strip():
+        return None
+    newest = max((root / "migrations").glob("*.sql")).relative_to(root)
+    added = output([*git, "log", "-1", "--diff-filter=A", "--format=%H", "--", str(newest)])
+    if added is None:
+        return None
+    # A migration that is not committed yet is newer than every commit.
+    before = f"{added.strip()}^" if added.strip() else "HEAD"
+    commit = output([*git, "rev-parse", "--verify", "--quiet", before])
+    return commit.strip() if commit else None
+
+
+def build_previous_server(steps: Steps, env: dict[str, str]) -> dict[str, str]:
+    """Names the previous migration's server to the test that upgrades from it. What both releases depend on is compiled once."""
+    commit = previous_commit(ROOT)
+    if commit is None:
+        print("== no server of the previous migration: it is built from the git history, and here is none", flush=True)
+        return env
+    folder = build_folder() / "previous" / commit[:12]
+    server = folder / "debug" / "torch-remote"
+    if not server.exists():
+        source = folder / "source"
+        source.mkdir(parents=True, exist_ok=True)
+        archive = source.with_suffix(".tar")
+        steps.run("previous source", ["git", "archive", "--output", str(archive), commit], env)
+        steps.run("unpack it", ["tar", "-xf", str(archive), "-C", str(source)], env)
+        shared = {"CARGO_BUILD_BUILD_DIR": str(build_folder()), "CARGO_TARGET_DIR": str(folder)}
+        command = ["cargo", "build", "--locked", *WORKSPACE, "--bin", "torch-remote"]
+        steps.run("build the previous server", command, {**env, **shared}, condensed=True, cwd=source)
+    return {**env, "TORCH_REMOTE_PREVIOUS_SERVER": str(server)}
+
+
 def run_test(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
     build(steps, env)
+    env = build_previous_server(steps, env)
     steps.run("build tests", ["cargo", "test", "--locked", *WORKSPACE, "--no-run"], env, condensed=True)
     steps.run("cargo test", ["cargo", "test", "--locked", *WORKSPACE, "--no-fail-fast"], env)
     run_pytest(steps, env, rest)

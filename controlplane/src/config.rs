@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use torch_remote_api::duration;
 
+use crate::auth::verify::API_SECONDS;
 use crate::cli;
 
 const EXAMPLES: &str = "\
@@ -113,8 +114,8 @@ pub struct AuthenticationArgs {
     /// YAML list of the issuers (OpenID Connect) whose tokens are accepted; docs/login.md says what it holds.
     #[arg(long, env = "TORCH_REMOTE_OIDC_CONFIG", value_name = "FILE")]
     pub oidc_config: Option<PathBuf>,
-    /// Longest life of a service account's token, up to 24h. [default: 1h]
-    #[arg(long, env = "TORCH_REMOTE_ACCOUNT_TOKEN_LIFE", value_name = "DURATION", value_parser = parse_duration)]
+    /// Longest life of a service account's token, from 10m to 24h. [default: 1h]
+    #[arg(long, env = "TORCH_REMOTE_ACCOUNT_TOKEN_LIFE", value_name = "DURATION", value_parser = parse_account_life)]
     pub account_token_life: Option<Duration>,
 }
 
@@ -265,4 +266,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         return Ok(Duration::from_secs(seconds));
     }
     text.parse::<duration::Duration>().map(duration::Duration::get).map_err(|error| error.to_string())
+}
+
+/// Lives that tokens of service accounts may have: no shorter than programs ask for in time, no longer than any token of the API.
+fn parse_account_life(text: &str) -> Result<Duration, String> {
+    let life = parse_duration(text)?;
+    let range = Duration::from_secs(600)..=Duration::from_secs(API_SECONDS.unsigned_abs());
+    if range.contains(&life) { Ok(life) } else { Err("it must be from 10m to 24h".to_owned()) }
 }

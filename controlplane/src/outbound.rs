@@ -2,6 +2,9 @@
 //!
 //! Serves the control plane (keys of issuers) and the client (logging in). Plain HTTP goes to this machine alone.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -248,52 +251,4 @@ fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
     let byte = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     text.bytes().map(byte).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plain_http_goes_to_this_machine_alone() {
-        for good in [
-            "https://a.example",
-            "https://a.example:8443/x?y=1",
-            "http://127.0.0.1:80/",
-            "http://[::1]:8080/k",
-            "http://localhost/",
-        ] {
-            assert!(address(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "http://a.example",
-            "http://127.0.0.1.evil.example/",
-            "http://10.0.0.1/",
-            "file:///etc/passwd",
-            "ftp://x",
-            "x",
-            "",
-            "https://u:p@h/",
-            "//h/x",
-        ] {
-            assert!(matches!(address(bad), Err(Error::Address { .. })), "{bad}");
-        }
-        let parts = address("https://a.example/p?q=1").unwrap();
-        assert_eq!(
-            (parts.secure, parts.host.as_str(), parts.port, parts.path.as_str()),
-            (true, "a.example", 443, "/p?q=1")
-        );
-    }
-
-    #[test]
-    fn what_is_asked_over_tls_leads_nowhere_in_the_open() {
-        assert!(as_safe("https://a.example", "https://b.example/keys").is_ok());
-        assert!(as_safe("http://127.0.0.1:1", "http://127.0.0.1:1/keys").is_ok());
-        assert!(matches!(as_safe("https://a.example", "http://127.0.0.1:80/keys"), Err(Error::Address { .. })));
-    }
-
-    #[test]
-    fn forms_are_encoded() {
-        assert_eq!(encoded("urn:a b&c=ü"), "urn%3Aa%20b%26c%3D%C3%BC");
-    }
 }

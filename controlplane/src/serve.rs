@@ -22,7 +22,6 @@ use torch_remote_api::token::ACCOUNT_SECONDS;
 use crate::apiserver::{self, Authentication, limit};
 use crate::auth::issuer::Pace;
 use crate::auth::seal::{self, Sealer};
-use crate::auth::verify::API_SECONDS;
 use crate::auth::{ADMINISTRATORS, Issuers, Keys, issuer, keys};
 use crate::config::{AuthenticationArgs, ListenerArgs, ReplaceKeysArgs, ServeArgs};
 use crate::explain::Explain;
@@ -103,6 +102,7 @@ impl Explain for Error {
             Self::NoKeyFile => "NoKeyFile",
             Self::Key(_) | Self::Keys(_) => "KeyFileUnusable",
             Self::Database { .. } => "DatabaseUnreachable",
+            Self::Store(store::Error::Outgrown { .. }) => "DatabaseOfNewerRelease",
             Self::Store(_) | Self::Authority(_) => "DatabaseUnusable",
             Self::Tls(error) => error.reason(),
             Self::Listen(error) => error.reason(),
@@ -121,6 +121,9 @@ impl Explain for Error {
             Self::Keys(_) => "A database opens with the key file it was made with, and no other.".into(),
             Self::Database { .. } => {
                 "Is Postgres up, and is DATABASE_URL of the form postgres://USER:PASSWORD@HOST/DATABASE?".into()
+            }
+            Self::Store(store::Error::Outgrown { .. }) => {
+                "Start the newer release; to go back to this one, restore a copy of the database from before the upgrade.".into()
             }
             Self::Store(_) | Self::Authority(_) => "Is this the database of this release of torch-remote?".into(),
             Self::Tls(error) => error.fix(),
@@ -317,7 +320,7 @@ pub fn authentication(args: &AuthenticationArgs) -> Result<Authentication, Error
     }
     let issuers = Issuers::new(settings, Pace::default()).map_err(Error::Issuers)?;
     let longest = args.account_token_life.map(|life| i64::try_from(life.as_secs()).unwrap_or(i64::MAX));
-    Ok(Authentication { issuers, account_seconds: longest.unwrap_or(ACCOUNT_SECONDS).clamp(600, API_SECONDS) })
+    Ok(Authentication { issuers, account_seconds: longest.unwrap_or(ACCOUNT_SECONDS) })
 }
 
 /// Runs `serve` until `stop`.

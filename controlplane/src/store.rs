@@ -21,6 +21,7 @@ pub mod object;
 pub mod owner;
 pub mod pool;
 pub mod role;
+pub mod schema;
 pub mod sealed;
 mod secret;
 pub mod signing_key;
@@ -32,33 +33,12 @@ pub mod write;
 
 use std::time::Duration;
 
-use sqlx::{Connection, PgPool};
-
 pub use key::{Key, Resource};
 pub use list::{List, Query, Version};
 pub use object::{Error, Object, Objects, Retry};
+pub use schema::migrate;
 pub use state::State;
 pub use write::{Deletion, Preconditions, Propagation, Write};
-
-/// The schema, applied at start; forward only.
-pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
-
-/// Brings the database to this release's schema and makes the namespaces and roles every installation has.
-///
-/// # Errors
-/// The database refused, or its schema is newer than this program.
-pub async fn migrate(pool: &PgPool) -> Result<(), Error> {
-    // On a connection of its own: a migration may take as long as it takes, and it waits for that of another replica.
-    let connection = pool.acquire().await.map_err(Error::database("connect"))?;
-    let mut connection = connection.detach();
-    let unlimited = sqlx::raw_sql("set statement_timeout = 0").execute(&mut connection).await;
-    unlimited.map_err(Error::database("prepare a migration"))?;
-    MIGRATIONS.run(&mut connection).await.map_err(|source| Error::Migrate { source })?;
-    connection.close().await.map_err(Error::database("end a migration"))?;
-    let objects = Objects::new(pool.clone());
-    namespace::ensure(&objects, &["default", "kube-system"]).await?;
-    role::ensure(&objects).await
-}
 
 /// How often the log's counter is read when nothing wakes the tail.
 pub const POLL: Duration = Duration::from_millis(100);

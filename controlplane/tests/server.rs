@@ -41,6 +41,8 @@ mod namespaces;
 mod objects;
 #[path = "server/owners.rs"]
 mod owners;
+#[path = "server/program.rs"]
+mod program;
 #[path = "server/reads.rs"]
 mod reads;
 #[path = "server/refusals.rs"]
@@ -51,6 +53,8 @@ mod roles;
 mod routes;
 #[path = "server/sample.rs"]
 mod sample;
+#[path = "server/schemas.rs"]
+mod schemas;
 #[path = "server/secrets.rs"]
 mod secrets;
 #[path = "server/semantics.rs"]

@@ -188,9 +188,10 @@ def test_the_server_says_who_and_how_it_is(kubectl: Kubectl) -> None:
 
 
 def test_one_knows_who_one_is_and_what_one_may(kubectl: Kubectl) -> None:
-    whoami = kubectl("auth", "whoami")
-    assert "Username" in whoami
-    assert json.loads(kubectl("auth", "whoami", "-o", "json"))["status"]["userInfo"]["username"]
+    rows = [line.split(maxsplit=1) for line in kubectl("auth", "whoami").splitlines()]
+    assert rows[1:3] == [["Username", "admin"], ["Groups", "[system:masters system:authenticated]"]]
+    who = json.loads(kubectl("auth", "whoami", "-o", "json"))["status"]["userInfo"]
+    assert (who["username"], who["groups"]) == ("admin", ["system:masters", "system:authenticated"])
     assert kubectl("auth", "can-i", "create", "remotemachines") == "yes\n"
     assert kubectl("auth", "can-i", "delete", "machine/alpha") == "yes\n"
     assert kubectl("auth", "can-i", "get", "providers", "-A").endswith("yes\n")

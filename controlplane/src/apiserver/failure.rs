@@ -98,6 +98,7 @@ impl Failure {
             | Error::Seal { .. }
             | Error::Malformed { .. }
             | Error::Migrate { .. }
+            | Error::Outgrown { .. }
             | Error::Database { .. } => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
                 unavailable(&error)

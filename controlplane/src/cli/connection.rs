@@ -15,6 +15,7 @@ use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::io::StreamReader;
 
 use super::{ConnectionArgs, Error, exec, kubeconfig_files};
+use crate::explain::plain;
 
 /// A request.
 #[derive(Debug, Clone)]
@@ -80,7 +81,8 @@ pub struct Connection {
     config: Config,
     merged: Kubeconfig,
     options: KubeConfigOptions,
-    client: Mutex<Client>,
+    /// Made when a request needs it, with the token of then; and which one it is.
+    client: tokio::sync::Mutex<Option<(u32, Client)>>,
     warned: Mutex<HashSet<String>>,
     /// Namespace of commands that name none.
     pub namespace: String,
@@ -89,10 +91,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Reads the kubeconfig. Sends nothing yet.
+    /// Reads the kubeconfig. Sends nothing yet, and asks nobody for a token.
     ///
     /// # Errors
-    /// The kubeconfig is missing, cannot be understood, or its credentials cannot be read.
+    /// The kubeconfig is missing or cannot be understood.
     pub async fn open(args: &ConnectionArgs) -> Result<Self, Error> {
         let paths = kubeconfig_files(args);
         let files = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":");
@@ -108,7 +110,6 @@ impl Connection {
         let merged = merged.ok_or(Error::NoKubeconfig)?;
         let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
         let config = Config::from_custom_kubeconfig(merged.clone(), &options).await.map_err(bad)?;
-        let client = client(&config, &files).await?;
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let namespace_given = args.namespace.is_some();
         Ok(Self {
@@ -116,7 +117,7 @@ impl Connection {
             config,
             merged,
             options,
-            client: Mutex::new(client),
+            client: tokio::sync::Mutex::default(),
             warned: Mutex::default(),
             namespace,
             namespace_given,
@@ -128,14 +129,7 @@ impl Connection {
     /// # Errors
     /// Nobody answers, the token is refused (also after it was read again), or the server refuses.
     pub async fn call(&self, call: Call) -> Result<Value, Error> {
-        let first = self.send(&call).await;
-        let response = match first {
-            Err(error) if refused_token(&error) => {
-                self.read_token_again().await?;
-                self.send(&call).await.map_err(|error| self.explain(error))?
-            }
-            other => other.map_err(|error| self.explain(error))?,
-        };
+        let response = self.send(&call).await?;
         response.headers().get_all(http::header::WARNING).iter().for_each(|warning| self.warn(warning));
         let bytes = response.into_body().collect_bytes().await.map_err(|source| self.explain(source))?;
         let parsed = serde_json::from_slice(&bytes).map_err(kube::Error::SerdeError);
@@ -148,7 +142,7 @@ impl Connection {
         let text = warning.to_str().unwrap_or_default();
         let text = text.splitn(3, ' ').nth(2).unwrap_or(text).trim_matches('"').replace("\\\"", "\"");
         if self.warned.lock().expect("no panic while held").insert(text.clone()) {
-            eprintln!("Warning: {text}");
+            eprintln!("Warning: {}", plain(&text));
         }
     }
 
@@ -157,14 +151,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::call`]; later, the connection broke.
     pub async fn watch(&self, call: Call) -> Result<impl Stream<Item = Result<Value, Error>> + Unpin, Error> {
-        let response = match self.send(&call).await {
-            Err(error) if refused_token(&error) => {
-                self.read_token_again().await?;
-                self.send(&call).await
-            }
-            other => other,
-        };
-        let body = response.map_err(|error| self.explain(error))?.into_body();
+        let body = self.send(&call).await?.into_body();
         let bytes = Box::pin(body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other)));
         let lines = FramedRead::new(StreamReader::new(bytes), LinesCodec::new());
         Ok(lines.map(|line| {
@@ -209,27 +196,31 @@ impl Connection {
         Ok(serde_yaml::to_string(&cut).expect("a kubeconfig that was read can be written"))
     }
 
-    async fn send(&self, call: &Call) -> Result<http::Response<Body>, kube::Error> {
-        let client = self.client.lock().expect("no panic while held").clone();
-        let response = client.send(call.request()?).await?;
-        let code = response.status();
-        if !code.is_client_error() && !code.is_server_error() {
-            return Ok(response);
-        }
-        let bytes = response.into_body().collect_bytes().await?;
-        let status = serde_json::from_slice(&bytes).unwrap_or_else(|_| {
-            let text = String::from_utf8_lossy(&bytes);
-            kube::core::Status::failure(text.trim(), code.canonical_reason().unwrap_or_default())
-                .with_code(code.as_u16())
-        });
-        Err(kube::Error::Api(Box::new(status)))
+    /// Sends a request; once more, with the token as it is by then, when that is refused.
+    async fn send(&self, call: &Call) -> Result<http::Response<Body>, Error> {
+        let (which, client) = self.client(None).await?;
+        let response = match send(&client, call).await {
+            Err(error) if refused_token(&error) => {
+                let (_, client) = self.client(Some(which)).await?;
+                send(&client, call).await
+            }
+            other => other,
+        };
+        response.map_err(|error| self.explain(error))
     }
 
-    /// A client caches the token for a minute; `up` may have replaced it since.
-    async fn read_token_again(&self) -> Result<(), Error> {
+    /// The client of all requests, or, when its token was refused, the one after it. A client caches the token for a minute; `up` may have replaced it since.
+    async fn client(&self, refused: Option<u32>) -> Result<(u32, Client), Error> {
+        // Held while a program gives the token: of many requests at once, one asks it.
+        let mut held = self.client.lock().await;
+        let which = match &*held {
+            Some((which, client)) if refused != Some(*which) => return Ok((*which, client.clone())),
+            Some((which, _)) => which + 1,
+            None => 0,
+        };
         let fresh = client(&self.config, &self.files).await?;
-        *self.client.lock().expect("no panic while held") = fresh;
-        Ok(())
+        *held = Some((which, fresh.clone()));
+        Ok((which, fresh))
     }
 
     fn token_file(&self) -> Option<PathBuf> {
@@ -285,6 +276,20 @@ fn with_token(user: &mut AuthInfo, token: &str) {
     let with: AuthInfo =
         serde_json::from_value(serde_json::json!({"token": token})).expect("a user with a token is a user");
     (user.token, user.token_file, user.exec) = (with.token, None, None);
+}
+
+async fn send(client: &Client, call: &Call) -> Result<http::Response<Body>, kube::Error> {
+    let response = client.send(call.request()?).await?;
+    let code = response.status();
+    if !code.is_client_error() && !code.is_server_error() {
+        return Ok(response);
+    }
+    let bytes = response.into_body().collect_bytes().await?;
+    let status = serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+        let text = String::from_utf8_lossy(&bytes);
+        kube::core::Status::failure(text.trim(), code.canonical_reason().unwrap_or_default()).with_code(code.as_u16())
+    });
+    Err(kube::Error::Api(Box::new(status)))
 }
 
 fn refused_token(error: &kube::Error) -> bool {

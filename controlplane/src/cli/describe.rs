@@ -15,6 +15,7 @@ use super::paint::{Paint, Tone};
 use super::sheet::{Sheet, label};
 use super::target::{TargetArgs, encode};
 use super::{ConnectionArgs, print};
+use crate::explain::plain;
 
 const EXAMPLE: &str = "torch-remote describe machine trainer";
 const EXAMPLES: &str = "\
@@ -50,8 +51,10 @@ pub(super) async fn run(args: DescribeArgs, paint: Paint, out: &mut (dyn Write +
         let tables = find(&args, &connection, target.kind, &target.names).await?;
         for table in &tables {
             for row in table["rows"].as_array().into_iter().flatten() {
-                let description = Description { kind: target.kind, columns: &table["columnDefinitions"], row, paint };
                 let events = if args.show_events { Some(events(&connection, &row["object"]).await?) } else { None };
+                let events = events.map(|events| events.iter().map(plain_tree).collect::<Vec<_>>());
+                let row = &plain_tree(row);
+                let description = Description { kind: target.kind, columns: &table["columnDefinitions"], row, paint };
                 let gap = if described > 0 { "\n\n" } else { "" };
                 print(out, format_args!("{gap}{}", description.text(events.as_deref(), Utc::now())))?;
                 described += 1;
@@ -269,6 +272,18 @@ fn without(value: &Value, names: &[&str]) -> Value {
         fields.retain(|name, _| !names.contains(&name.as_str()));
     }
     left
+}
+
+/// A tree whose texts a terminal may show: what is painted comes later.
+fn plain_tree(value: &Value) -> Value {
+    match value {
+        Value::String(text) => plain(text).into(),
+        Value::Array(items) => items.iter().map(plain_tree).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (plain(name).into_owned(), plain_tree(value))).collect()
+        }
+        other => other.clone(),
+    }
 }
 
 #[cfg(test)]

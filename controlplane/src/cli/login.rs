@@ -7,6 +7,7 @@ pub mod credentials;
 mod device;
 mod entry;
 mod error;
+mod kubeconfig_lock;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use serde_json::json;
 
 use super::print;
 use crate::config::HomeArgs;
+use crate::explain::plain;
 use crate::outbound::{self, Outbound};
 
 pub use credentials::Credentials;
@@ -93,8 +95,8 @@ pub async fn run(args: LoginArgs, out: &mut (dyn Write + Send)) -> Result<(), su
         namespace: &args.namespace,
         login: &path,
     };
-    let context = entry.write(&kubeconfig)?;
-    let user = &credentials.user;
+    let context = entry.write(&kubeconfig).await?;
+    let user = plain(&credentials.user);
     print(out, format_args!("Logged in as {user}. Context {context:?} of {} is in use.\n", kubeconfig.display()))
 }
 

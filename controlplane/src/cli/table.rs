@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::paint::{Paint, Tone};
+use crate::explain::plain;
 
 /// Least width of a column, and the space after it.
 const WIDTH: usize = 6;
@@ -109,7 +110,7 @@ impl Cell {
 fn text(cell: &Value) -> String {
     match cell {
         Value::Null => "<none>".into(),
-        Value::String(text) => text.lines().next().unwrap_or_default().to_owned(),
+        Value::String(text) => plain(text.lines().next().unwrap_or_default()).into_owned(),
         other => other.to_string(),
     }
 }

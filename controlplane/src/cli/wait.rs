@@ -16,6 +16,7 @@ use super::kind::{Kind, Kinds};
 use super::target::{TargetArgs, encode};
 use super::{ConnectionArgs, print};
 use crate::config::parse_duration;
+use crate::explain::plain;
 
 const EXAMPLE: &str = "torch-remote wait machine/trainer --for=condition=Ready --timeout=5m";
 const EXAMPLES: &str = "\
@@ -354,6 +355,7 @@ impl<'a> Progress<'a> {
 
     fn show(&self, object: Option<&Value>) {
         let Some(state) = object.and_then(|object| self.goal.state(object)).filter(|_| self.shown) else { return };
+        let state = plain(&state);
         eprintln!("{}/{}: {state}, {} s", self.object.kind.plural(), self.object.name, self.began.elapsed().as_secs());
     }
 }

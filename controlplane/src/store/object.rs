@@ -57,6 +57,10 @@ pub enum Error {
         #[source]
         source: sqlx::migrate::MigrateError,
     },
+    #[error(
+        "a newer release has taken away what this one needs: the database is for programs with migration {floor}, and this one's newest is {newest}"
+    )]
+    Outgrown { newest: i64, floor: i64 },
     #[error("secrets cannot be kept: this program was started without a key to seal them with")]
     NoKey,
     #[error("a secret cannot be sealed or opened")]

@@ -8,7 +8,7 @@ use torch_remote::auth::issuer::config;
 use torch_remote::cli::login;
 use torch_remote::explain::{Explain, render};
 use torch_remote::up::port;
-use torch_remote::{cli, kubeconfig, outbound, postgres, serve, tls, up};
+use torch_remote::{cli, kubeconfig, outbound, postgres, serve, store, tls, up};
 
 fn denied() -> Io {
     Io::from(ErrorKind::PermissionDenied)
@@ -44,6 +44,7 @@ fn every_failure_of_a_start_says_what_why_and_what_to_do() {
         })
         .into(),
         serve::Error::Database { source: sqlx::Error::PoolTimedOut }.into(),
+        serve::Error::Store(store::Error::Outgrown { newest: 23, floor: 31 }).into(),
         up::Error::NoHome.into(),
         up::Error::Directory { path: path(), source: denied() }.into(),
         up::Error::Running { path: path(), pid: "7".into(), address: "127.0.0.1:7443".into() }.into(),
@@ -74,6 +75,9 @@ fn every_failure_of_a_login_says_what_why_and_what_to_do() {
             .into(),
         login::Error::Over { issuer: issuer() }.into(),
         login::Error::NotLoggedIn { path: "/home/ana/logins/a.json".into() }.into(),
+        login::Error::Lock { path: "/home/ana/.kube/config.lock".into(), source: denied() }.into(),
+        login::Error::Locked { path: "/home/ana/.kube/config".into(), lock: "/home/ana/.kube/config.lock".into() }
+            .into(),
         login::Error::Kubeconfig { path: "/home/ana/.kube/config".into() }.into(),
         login::Error::OfUp { path: "/data/kubeconfig".into() }.into(),
         login::Error::NoHome.into(),

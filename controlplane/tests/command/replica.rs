@@ -33,25 +33,31 @@ impl Shared {
     }
 
     pub fn replica(&self, name: &str) -> Replica {
+        self.replica_of(PROGRAM.as_ref(), name)
+    }
+
+    /// One of another release.
+    pub fn replica_of(&self, program: &Path, name: &str) -> Replica {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Replica::start(&self.dir, &self.url, name, port)
+        Replica::start(self, program, name, port)
     }
 }
 
 pub struct Replica {
     child: Child,
+    program: PathBuf,
     name: String,
     port: u16,
     pub kubeconfig: PathBuf,
 }
 
 impl Replica {
-    fn start(dir: &Path, database: &str, name: &str, port: u16) -> Self {
+    fn start(Shared { dir, url, .. }: &Shared, program: &Path, name: &str, port: u16) -> Self {
         let kubeconfig = dir.join(format!("{name}.kubeconfig"));
-        let mut serve = command(PROGRAM, dir);
+        let mut serve = command(program.to_str().unwrap(), dir);
         serve.args(["serve", "--replica", name, "--listen", &format!("127.0.0.1:{port}"), "--log-format", "json"]);
         serve.arg("--key-file").arg(dir.join("key")).arg("--admin-kubeconfig").arg(&kubeconfig);
-        serve.arg("--state-dir").arg(dir.join(name)).env("DATABASE_URL", database);
+        serve.arg("--state-dir").arg(dir.join(name)).env("DATABASE_URL", url);
         let log = fs::File::options().create(true).append(true).open(dir.join(format!("{name}.log"))).unwrap();
         if kubeconfig.exists() {
             fs::remove_file(&kubeconfig).unwrap();
@@ -62,14 +68,25 @@ impl Replica {
             assert!(ended.is_none(), "{}", fs::read_to_string(dir.join(format!("{name}.log"))).unwrap());
             kubeconfig.exists()
         });
-        Self { child, name: name.to_owned(), port, kubeconfig }
+        Self { child, program: program.to_owned(), name: name.to_owned(), port, kubeconfig }
     }
 
     /// SIGKILL, as a crash; then another process in its place, at the same address.
     pub fn crash_and_start(&mut self, shared: &Shared) {
         self.crash();
+        let program = self.program.clone();
+        self.start_again(shared, &program);
+    }
+
+    /// SIGTERM; then a process of another release in its place.
+    pub fn exchange(&mut self, shared: &Shared, program: &Path) {
+        self.terminate();
+        self.start_again(shared, program);
+    }
+
+    fn start_again(&mut self, shared: &Shared, program: &Path) {
         let (name, port) = (self.name.clone(), self.port);
-        *self = Self::start(&shared.dir, &shared.url, &name, port);
+        *self = Self::start(shared, program, &name, port);
     }
 
     /// SIGKILL.
@@ -86,6 +103,10 @@ impl Replica {
 
     /// SIGTERM, as an init system does it.
     pub fn end(mut self) {
+        self.terminate();
+    }
+
+    fn terminate(&mut self) {
         kill_process(Pid::from_raw(self.child.id().cast_signed()).unwrap(), Signal::TERM).unwrap();
         assert!(self.child.wait().unwrap().success());
     }

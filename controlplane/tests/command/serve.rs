@@ -68,6 +68,31 @@ fn what_serve_cannot_do_without_is_named() {
 }
 
 #[test]
+fn what_would_weaken_who_may_call_is_refused_before_anything_is_served() {
+    let dir = folder();
+    let key = dir.path().join("key");
+    torch_remote::auth::Sealer::open_or_make(&key).unwrap();
+    let issuers = dir.path().join("issuers.yaml");
+    let serve = |arguments: &[&str]| {
+        let mut serve = command(PROGRAM, dir.path());
+        serve.args(["serve", "--database-url", "postgres://127.0.0.1:1/x", "--listen", "127.0.0.1:0", "--key-file"]);
+        serve.arg(&key).args(arguments);
+        run(serve)
+    };
+    // Its tokens would be taken for our own.
+    fs::write(&issuers, "- {issuer: \"https://torch-remote\", audiences: [a]}").unwrap();
+    let said = serve(&["--oidc-config", issuers.to_str().unwrap()]);
+    assert_eq!(said.code, 1);
+    assert!(said.err.starts_with("error: InvalidOIDCConfig: "), "{}", said.err);
+    assert!(said.err.contains("the name that the control plane's own tokens have"), "{}", said.err);
+    for (life, fits) in [("9m", false), ("24h", true), ("25h", false), ("0", false)] {
+        let said = serve(&["--account-token-life", life]);
+        assert_eq!(said.err.contains("it must be from 10m to 24h"), !fits, "{life}: {}", said.err);
+        assert_eq!(said.err.contains("DatabaseUnreachable"), fits, "{life}: {}", said.err);
+    }
+}
+
+#[test]
 fn a_signal_while_the_database_does_not_answer_ends_serve_without_waiting_for_it() {
     let dir = folder();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

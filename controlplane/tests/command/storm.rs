@@ -2,6 +2,8 @@
 
 #[path = "storm/disk.rs"]
 mod disk;
+#[path = "storm/upgrade.rs"]
+mod upgrade;
 #[path = "storm/watcher.rs"]
 pub mod watcher;
 #[path = "storm/writer.rs"]

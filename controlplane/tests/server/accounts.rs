@@ -223,9 +223,11 @@ async fn kubectl_makes_accounts_secrets_and_tokens() {
         "--bound-object-name=session",
     ])
     .await;
-    let who = kubectl(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}", "--token", token.trim()]).await;
-    // A kubeconfig's own token comes first for some versions; the token itself is asked below.
-    assert!(!who.is_empty());
+    let who = kubectl(&["auth", "whoami", "-o", "jsonpath={.status.userInfo}", "--token", token.trim()]).await;
+    let who: serde_json::Value = serde_json::from_str(&who).unwrap();
+    assert_eq!(who["username"], "system:serviceaccount:default:robot");
+    let groups = ["system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"];
+    assert_eq!(who["groups"], serde_json::json!(groups));
     assert_eq!(code(&api, token.trim()).await, StatusCode::CREATED);
     assert!(kubectl(&["get", "sa"]).await.contains("robot"));
     kubectl(&["delete", "secret", "session"]).await;

@@ -81,9 +81,26 @@ impl Api {
         Self::start_as(limit::Settings { failures: any, ..limit::Settings::default() }, authentication).await
     }
 
-    async fn start_as(limits: limit::Settings, authentication: Authentication) -> Self {
-        let pool = database::fresh().await;
+    /// Starts one over what another release left in a database, sealed with this key.
+    pub async fn over(pool: sqlx::PgPool, key: &str) -> Self {
+        torch_remote::store::migrate(&pool).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        std::fs::write(&file, key).unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        Self::start_in(pool, folder, limit::Settings::default(), Authentication::default()).await
+    }
+
+    async fn start_as(limits: limit::Settings, authentication: Authentication) -> Self {
+        Self::start_in(database::fresh().await, tempfile::tempdir().unwrap(), limits, authentication).await
+    }
+
+    async fn start_in(
+        pool: sqlx::PgPool,
+        folder: TempDir,
+        limits: limit::Settings,
+        authentication: Authentication,
+    ) -> Self {
         let sealer = Sealer::open_or_make(&folder.path().join("key")).unwrap();
         let keys = Keys::load(pool.clone(), sealer.clone(), "https://control.test").await.unwrap();
         let objects = Objects::new(pool).sealed_by(sealer);

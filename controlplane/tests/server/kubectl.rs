@@ -241,7 +241,9 @@ async fn what_there_is_and_who_i_am() {
         assert!(kubectl.ok(&["version"]).await.contains("v1.32.0+torchremote"));
         let info = kubectl.ok(&["cluster-info"]).await;
         assert!(info.contains("is running at"), "{info}");
-        assert!(kubectl.ok(&["auth", "whoami"]).await.contains("admin"));
+        let who = kubectl.ok(&["auth", "whoami", "-o", "jsonpath={.status.userInfo}"]).await;
+        let who: serde_json::Value = serde_json::from_str(&who).unwrap();
+        assert_eq!(who, serde_json::json!({"username": "admin", "groups": ["system:masters", "system:authenticated"]}));
         assert_eq!(kubectl.ok(&["auth", "can-i", "create", "remotemachines"]).await, "yes\n");
         assert!(kubectl.ok(&["auth", "can-i", "--list"]).await.contains("[*]"));
         assert_eq!(kubectl.ok(&["create", "namespace", "vision"]).await, "namespace/vision created\n");

@@ -34,7 +34,9 @@ async fn roles_are_made_bound_and_asked_about() {
         let listed = ana.ok(&["auth", "can-i", "--list"]).await;
         assert!(listed.contains("remotemachines.torchremote.dev") && listed.contains("[get list]"), "{listed}");
         assert!(listed.contains("/metrics"), "{listed}");
-        assert!(ana.ok(&["auth", "whoami"]).await.contains("system:authenticated"));
+        let who = ana.ok(&["auth", "whoami", "-o", "jsonpath={.status.userInfo}"]).await;
+        let who: serde_json::Value = serde_json::from_str(&who).unwrap();
+        assert_eq!(who, serde_json::json!({"username": "ana", "groups": ["system:authenticated"]}));
         ana.ok(&["get", "machines"]).await;
         let refused = ana.refused(&["get", "leases"]).await;
         assert_eq!(
@@ -54,7 +56,9 @@ async fn an_administrator_tries_things_as_another() {
         let leases = "deviceleases.torchremote.dev";
         assert_eq!(kubectl.ok(&["auth", "can-i", "create", leases, "--as=ana", "--as-group=vision"]).await, "yes\n");
         assert!(!kubectl.run(&["auth", "can-i", "create", leases, "--as=ana"]).await.fine);
-        assert!(kubectl.ok(&["auth", "whoami", "--as=ana", "--as-group=vision"]).await.contains("vision"));
+        let who = ["auth", "whoami", "--as=ana", "--as-group=vision", "-o", "jsonpath={.status.userInfo}"];
+        let who: serde_json::Value = serde_json::from_str(&kubectl.ok(&who).await).unwrap();
+        assert_eq!(who, serde_json::json!({"username": "ana", "groups": ["vision", "system:authenticated"]}));
         kubectl.ok(&["get", "leases", "--as=ana", "--as-group=vision"]).await;
         let refused = kubectl.refused(&["get", "secrets", "--as=ana", "--as-group=vision"]).await;
         assert!(refused.contains("forbidden") || refused.contains("doesn't have a resource type"), "{refused}");

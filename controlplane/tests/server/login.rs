@@ -318,9 +318,11 @@ async fn a_person_logs_in_once_and_kubectl_and_our_client_are_logged_in() {
     assert!(!config.contains("eyJ"), "the kubeconfig has no token: {config}");
     let (fine, out, err) = client.run(PROGRAM, &["get", "ns", "default"]).await;
     assert!(fine && out.contains("default"), "{out}{err}");
-    let (fine, out, err) =
-        client.run("kubectl", &["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await;
-    assert!(fine && out == "oidc:ana", "{out}{err}");
+    let (fine, out, err) = client.run("kubectl", &["auth", "whoami", "-o", "jsonpath={.status.userInfo}"]).await;
+    assert!(fine, "{out}{err}");
+    let user: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(user, json!({"username": "oidc:ana", "groups": ["vision", "system:authenticated"]}));
+    assert!(!client.home.join("config.lock").exists(), "the kubeconfig is free for others");
 }
 
 #[tokio::test]

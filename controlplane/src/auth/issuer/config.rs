@@ -127,6 +127,12 @@ impl Written {
                 "audiences must name at least one: without, tokens for any other program were accepted",
             ));
         }
+        if self.algorithms.is_empty() {
+            return Err(setting(
+                &self.issuer,
+                "algorithms must name at least one, or be left out: with none, no token is good",
+            ));
+        }
         let algorithms = self.algorithms.iter().map(|name| match name.as_str() {
             "RS256" => Ok(Algorithm::RS256),
             "ES256" => Ok(Algorithm::ES256),
@@ -214,6 +220,9 @@ mod tests {
             ("- {issuer: \"http://login.example.org\", audiences: [a]}", "https"),
             ("- {issuer: \"https://x\", audiences: []}", "audiences"),
             ("- {issuer: \"https://x\", audiences: [a], algorithms: [HS256]}", "HS256"),
+            ("- {issuer: \"https://x\", audiences: [a], algorithms: [none]}", "\"none\" is not one of"),
+            ("- {issuer: \"https://x\", audiences: [a], algorithms: [RS256, rs256]}", "\"rs256\" is not one of"),
+            ("- {issuer: \"https://x\", audiences: [a], algorithms: []}", "algorithms must name at least one"),
             ("- {issuer: \"https://x\", audiences: [a]}\n- {issuer: \"https://x\", audiences: [b]}", "twice"),
             ("- {issuer: \"https://x\", audiences: [a], skipVerify: true}", "not a list of issuers"),
             ("issuer: https://x", "not a list of issuers"),

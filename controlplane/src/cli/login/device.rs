@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Error;
+use crate::explain::plain;
 use crate::outbound::{self, Answer, Outbound};
 
 const DEVICE_GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -67,8 +68,6 @@ impl Endpoints {
 impl Started {
     /// What a person does now.
     pub(super) fn instructions(&self) -> String {
-        // A terminal shows what it is sent: nothing of an issuer's answer may move its cursor.
-        let plain = |text: &str| text.chars().filter(|character| !character.is_control()).collect::<String>();
         let (uri, code) = (plain(&self.verification_uri), plain(&self.user_code));
         match &self.verification_uri_complete {
             Some(complete) => {
@@ -124,16 +123,9 @@ pub(super) async fn wait(
                 }
             };
             silence = None;
-            if answer.code == 200 {
-                return tokens(&endpoints.issuer, &answer);
-            }
-            match error_code(&answer).as_str() {
-                "authorization_pending" => {}
-                "slow_down" => interval = (interval + INTERVAL).min(LONGEST_INTERVAL),
-                "access_denied" => return Err(Error::Denied),
-                "expired_token" => return Err(Error::CodeExpired),
-                _ if answer.code >= 500 => interval = (interval * 2).min(LONGEST_INTERVAL),
-                _ => return Err(refusal(&endpoints.issuer, &answer)),
+            match after(&endpoints.issuer, &answer, interval)? {
+                After::Ask(later) => interval = later,
+                After::Take(tokens) => return Ok(tokens),
             }
         }
     };
@@ -141,6 +133,30 @@ pub(super) async fn wait(
     match tokio::time::timeout(limit, poll).await {
         Ok(ended) => ended,
         Err(_) => Err(silence.map_or(Error::CodeExpired, unreachable)),
+    }
+}
+
+/// What comes after an answer.
+#[derive(Debug)]
+enum After {
+    /// The same question, so many seconds later.
+    Ask(u64),
+    /// The end.
+    Take(Tokens),
+}
+
+/// Judges an answer to the question whether the code was entered, asked `interval` seconds after the one before.
+fn after(issuer: &str, answer: &Answer, interval: u64) -> Result<After, Error> {
+    if answer.code == 200 {
+        return tokens(issuer, answer).map(After::Take);
+    }
+    match error_code(answer).as_str() {
+        "authorization_pending" => Ok(After::Ask(interval)),
+        "slow_down" => Ok(After::Ask((interval + INTERVAL).min(LONGEST_INTERVAL))),
+        "access_denied" => Err(Error::Denied),
+        "expired_token" => Err(Error::CodeExpired),
+        _ if answer.code >= 500 => Ok(After::Ask((interval * 2).min(LONGEST_INTERVAL))),
+        _ => Err(refusal(issuer, answer)),
     }
 }
 
@@ -182,6 +198,31 @@ fn refusal(issuer: &str, answer: &Answer) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_issuer_is_asked_as_often_as_it_likes_until_it_says_the_end() {
+        let said = |code: u16, body: Value| Answer { code, body: body.to_string().into() };
+        let next = |code, error: &str, interval| {
+            after("i", &said(code, serde_json::json!({"error": error, "error_description": "why"})), interval)
+        };
+        for (code, error, interval, later) in [
+            (400, "authorization_pending", 1, 1),
+            (400, "slow_down", 1, 6),
+            (400, "slow_down", 58, 60),
+            (429, "slow_down", 5, 10),
+            (503, "", 7, 14),
+            (500, "server_error", 40, 60),
+        ] {
+            let next = next(code, error, interval).unwrap();
+            assert!(matches!(next, After::Ask(seconds) if seconds == later), "{code} {error}: {next:?}");
+        }
+        assert!(matches!(next(400, "access_denied", 5), Err(Error::Denied)));
+        assert!(matches!(next(400, "expired_token", 5), Err(Error::CodeExpired)));
+        let refused = next(400, "invalid_client", 5).unwrap_err();
+        assert_eq!(refused.to_string(), "the issuer i refused: code 400: invalid_client: why");
+        assert!(matches!(after("i", &said(200, serde_json::json!({"id_token": "t"})), 5), Ok(After::Take(_))));
+        assert!(matches!(after("i", &said(200, serde_json::json!({})), 5), Err(Error::Answer { .. })));
+    }
 
     #[tokio::test]
     async fn an_issuer_that_never_answered_is_not_taken_for_a_code_that_nobody_entered() {

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Error;
+use super::kubeconfig_lock::KubeconfigLock;
 use crate::config::HomeArgs;
 use crate::kubeconfig::{self, write_secret};
 
@@ -28,8 +29,6 @@ pub(super) struct Entry<'a> {
 pub(super) fn file(named: Option<&str>, home: &HomeArgs) -> Result<PathBuf, Error> {
     let first = named.and_then(|list| list.split(':').find(|path| !path.is_empty())).map(PathBuf::from);
     let path = first.or_else(|| home.home.as_ref().map(|home| home.join(".kube/config"))).ok_or(Error::NoHome)?;
-    // One that leads elsewhere stays a link.
-    let path = std::fs::canonicalize(&path).unwrap_or(path);
     if kubeconfig::refuse_foreign(&path).is_ok() && path.exists() && !empty(&path) {
         return Err(Error::OfUp { path });
     }
@@ -42,7 +41,10 @@ fn empty(path: &Path) -> bool {
 
 impl Entry<'_> {
     /// Adds it to the file, in place of one of the same name, and makes it the current context, whose name is returned.
-    pub(super) fn write(&self, path: &Path) -> Result<String, Error> {
+    pub(super) async fn write(&self, path: &Path) -> Result<String, Error> {
+        let _lock = KubeconfigLock::take(path).await?;
+        // One that leads elsewhere stays a link.
+        let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -114,8 +116,8 @@ fn program() -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_others_wrote_stays_and_a_second_login_replaces_the_first() {
+    #[tokio::test]
+    async fn what_others_wrote_stays_and_a_second_login_replaces_the_first() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config");
         let theirs = "apiVersion: v1\nkind: Config\npreferences: {colors: true}\ncurrent-context: work\nclusters:\n- {name: work, cluster: {server: https://work}}\nusers:\n- {name: work, user: {token: t}}\ncontexts:\n- {name: work, context: {cluster: work, user: work}}\n";
@@ -129,7 +131,7 @@ mod tests {
             login: &login,
         };
         for _ in 0..2 {
-            assert_eq!(entry.write(&path).unwrap(), "cp.test:6443");
+            assert_eq!(entry.write(&path).await.unwrap(), "cp.test:6443");
         }
         let config = kube::config::Kubeconfig::read_from(&path).unwrap();
         assert_eq!(config.current_context.as_deref(), Some("cp.test:6443"));
@@ -140,15 +142,15 @@ mod tests {
         assert!(std::fs::read_to_string(&path).unwrap().contains("colors: true"));
     }
 
-    #[test]
-    fn a_file_that_is_no_kubeconfig_is_left_alone() {
+    #[tokio::test]
+    async fn a_file_that_is_no_kubeconfig_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config");
         let login = folder.path().join("login.json");
         let entry = Entry { server: "https://cp", authority: None, context: None, namespace: "default", login: &login };
         for text in ["- a list", "clusters: 7", "{unclosed"] {
             std::fs::write(&path, text).unwrap();
-            assert!(matches!(entry.write(&path), Err(Error::Kubeconfig { .. })), "{text}");
+            assert!(matches!(entry.write(&path).await, Err(Error::Kubeconfig { .. })), "{text}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
     }

@@ -45,6 +45,14 @@ pub enum Error {
         #[source]
         source: Box<kubeconfig::Error>,
     },
+    #[error("cannot make {}, by which programs write the kubeconfig one at a time", path.display())]
+    Lock {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("another program writes {}, for {} is there", path.display(), lock.display())]
+    Locked { path: PathBuf, lock: PathBuf },
     #[error("{} is no kubeconfig", path.display())]
     Kubeconfig { path: PathBuf },
     #[error("{} is written anew by `torch-remote up` at each start", path.display())]
@@ -65,7 +73,8 @@ impl Explain for Error {
             Self::NotAccepted { .. } => "Unauthorized",
             Self::Over { .. } | Self::NotLoggedIn { .. } => "NotLoggedIn",
             Self::Read { .. } => "CannotRead",
-            Self::Write { .. } => "CannotWrite",
+            Self::Write { .. } | Self::Lock { .. } => "CannotWrite",
+            Self::Locked { .. } => "KubeconfigLocked",
             Self::Kubeconfig { .. } | Self::OfUp { .. } => "InvalidKubeconfig",
             Self::NoHome => "NoHome",
         }
@@ -92,6 +101,10 @@ impl Explain for Error {
             }
             Self::Over { .. } | Self::NotLoggedIn { .. } => "Log in again: `torch-remote login URL`.".into(),
             Self::Read { .. } | Self::Write { .. } => String::new(),
+            Self::Lock { .. } => "Name a file in a folder you may write to with --kubeconfig FILE.".into(),
+            Self::Locked { lock, .. } => {
+                format!("If none does, one was killed while it did: delete {} and log in again.", lock.display())
+            }
             Self::Kubeconfig { .. } => "Mend it, or name another file with --kubeconfig FILE.".into(),
             Self::OfUp { .. } => {
                 "Name another file with --kubeconfig FILE, such as ~/.kube/config, and use both: `export KUBECONFIG=FILE:OTHER`.".into()

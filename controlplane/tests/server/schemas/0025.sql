@@ -1,0 +1,1 @@
+-- Its only row is the migration's.
