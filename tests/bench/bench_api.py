@@ -54,7 +54,9 @@ class Bench:
 
     def run(self) -> None:
         cores = os.cpu_count()
-        print(f"{self.machines} machines on {cores} cores, which clients and database share; each load {self.seconds} s")
+        print(
+            f"{self.machines} machines on {cores} cores, which clients and database share; each load {self.seconds} s"
+        )
         print(f"{'':46}{'measured':>24}   {'must':>10} {'aim':>9}")
         empty = self.memory()
         filled = self.load("fill", str(self.machines))

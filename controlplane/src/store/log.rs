@@ -162,16 +162,17 @@ pub(super) async fn read(objects: &Objects, rows: Rows, from: i64, to: i64, limi
     let next = rows.last().filter(|_| rows.len() as i64 == limit).map(|row| row.rv);
     let logged = rows.into_iter().filter_map(|row| {
         let key = Key::new(Resource::find(&row.grp, &row.plural)?, row.ns, row.name);
-        let or_nothing = |text: String, column| {
+        let read = |text: String, column| {
             let uid = if key.resource == Resource::SECRETS { uid(&text) } else { String::new() };
-            state(objects, key.clone(), None, column, text).ok_or_else(|| nothing(key.clone(), &uid, row.rv))
+            match state(objects, key.clone(), None, column, text) {
+                Some(state) => (state, true),
+                None => (nothing(key.clone(), &uid, row.rv), false),
+            }
         };
-        let before = row.prev.map(|prev| or_nothing(prev, Column::Before).unwrap_or_else(|nothing| nothing));
+        let before = row.prev.map(|prev| read(prev, Column::Before).0);
+        let (after, opened) = read(row.body, Column::Log);
         // What cannot be read may no longer be relied on as it was: for who watches, it is gone.
-        let (after, deleted) = match or_nothing(row.body, Column::Log) {
-            Ok(state) => (state, row.kind == "D"),
-            Err(nothing) => (nothing, true),
-        };
+        let deleted = !opened || row.kind == "D";
         Some(Logged { version: row.rv, before, after: Arc::new(after), deleted })
     });
     Ok(Page { logged: logged.collect(), next })

@@ -44,7 +44,6 @@ pub async fn snapshot(pool: &PgPool) -> Result<Transaction<'static, Postgres>, E
     begun.map_err(Error::database("begin a snapshot"))
 }
 
-#[allow(clippy::disallowed_methods, reason = "this is what all others call")]
 async fn begin_with(pool: &PgPool, statement: &'static str) -> sqlx::Result<Transaction<'static, Postgres>> {
     let pool = pool.clone();
     tokio::spawn(async move { pool.begin_with(statement).await }).await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
@@ -78,7 +77,6 @@ mod tests {
     }
 
     #[tokio::test]
-    #[allow(clippy::disallowed_methods, reason = "the control")]
     async fn a_begin_of_sqlx_that_is_cancelled_would_lose_later_writes() {
         let lost = lost(async |pool| pool.begin_with(SLOW).await).await;
         assert!(lost, "sqlx has learnt to undo it: ours can go");
