@@ -230,6 +230,9 @@ fn a_field_of_another_manager_is_theirs_until_it_is_taken() {
     step(&apply, "USD");
     step(&["apply", "--server-side", "--force-conflicts", "-f", "-"], "USD");
     step(&["apply", "--server-side", "--dry-run", "-f", "-"], "USD");
+    // A status that is written between the two looks of a diff would be a difference.
+    let seen = ["wait", "provider/other", "--for=jsonpath={.status.observedGeneration}=2", "--timeout=20s"];
+    assert_eq!(up.kubectl(&seen).code, 0);
     step(&["diff", "--server-side", "-f", "-"], "USD");
     golden::check("owners.txt", &text);
 }

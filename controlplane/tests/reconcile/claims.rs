@@ -1,6 +1,5 @@
 //! Replicas, restarts, and what the schema itself refuses.
 
-
 use serde_json::json;
 use torch_remote::store::slot::{self, Bound, Terms};
 use torch_remote::store::{Resource, agent, claim, machine};
