@@ -48,8 +48,7 @@ impl Write {
         Ok(version)
     }
 
-    /// Takes the next version and writes the object and its history under it. One statement, and then a commit that does not wait for the disk: the counter
-    /// is held for as little as can be.
+    /// Takes the next version and writes the object and its history under it. One statement: the counter is held for as little as can be.
     async fn stamp(&mut self, key: &Key, before: Option<Value>, body: Value) -> Result<i64, Error> {
         let kind = if before.is_some() { "M" } else { "A" };
         let object = Object { body };
@@ -60,7 +59,7 @@ impl Write {
         let logged = matches!(logged, Cow::Owned(_)).then_some(&*logged);
         let before = before.as_ref().map(|before| self.close(key, Column::Before, before)).transpose()?;
         let version = sqlx::query_scalar!(
-            r#"with counter as (update cluster_rv set rv = rv + 1 from set_config('synchronous_commit', 'off', true) returning rv),
+            r#"with counter as (update cluster_rv set rv = rv + 1 returning rv),
              stamped as (select rv, jsonb_set($5::jsonb, '{metadata,resourceVersion}', to_jsonb(rv::text)) as body,
                            jsonb_set(coalesce($10::jsonb, $5::jsonb), '{metadata,resourceVersion}', to_jsonb(rv::text)) as logged from counter),
              written as (update object set rv = stamped.rv, body = stamped.body, labels = $6, deleting = $7 from stamped
@@ -84,7 +83,7 @@ impl Write {
     async fn erase(&mut self, key: &Key, before: Value, last: Value) -> Result<i64, Error> {
         let (before, last) = (self.close(key, Column::Before, &before)?, self.close(key, Column::Log, &last)?);
         let version = sqlx::query_scalar!(
-            r#"with counter as (update cluster_rv set rv = rv + 1 from set_config('synchronous_commit', 'off', true) returning rv),
+            r#"with counter as (update cluster_rv set rv = rv + 1 returning rv),
              stamped as (select rv, jsonb_set($5::jsonb, '{metadata,resourceVersion}', to_jsonb(rv::text)) as body from counter),
              gone as (delete from object where grp = $1 and plural = $2 and ns = $3 and name = $4)
              insert into object_log (rv, grp, plural, ns, name, kind, body, prev) select rv, $1, $2, $3, $4, 'D', body, $6 from stamped
