@@ -1,7 +1,7 @@
 //! [`Flush`]: which versions are on disk.
 //!
-//! A commit on the counter row does not wait for the disk, since all other writers wait for the row. It is waited for afterwards, by one statement for all
-//! who wait then. Invariant: nobody is told of a version, be it as an answer, a read or a change, that a crash of the database could take back.
+//! Commits wait for the disk themselves, so that this finds all done: it is there for commits that do not (ADR 2), and is not enough for them yet. It may run on
+//! another connection than the commit, and so after a crash of the database that has lost what it is to keep.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
