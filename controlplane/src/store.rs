@@ -10,7 +10,6 @@ pub mod bounds;
 pub mod claim;
 pub mod device;
 pub mod event;
-mod flush;
 pub mod key;
 pub mod lease;
 pub mod list;

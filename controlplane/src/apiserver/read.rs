@@ -72,7 +72,6 @@ pub async fn list(call: &Call) -> Result<Response, Failure> {
 /// From the cache, where it shows what is asked for.
 async fn page(call: &Call, options: &ListOptions, selection: &Selection) -> Result<Option<Page>, Failure> {
     let (objects, cache) = (call.server.objects(), call.server.cache());
-    let newest = async || objects.version().await.map_err(|error| call.refused(error));
     let (states, version) = match (&options.after, options.asked) {
         _ if !cached(call.resource) => return Ok(None),
         // A listing shows one version throughout: the cache has it while nothing of the kind has changed.
@@ -83,7 +82,7 @@ async fn page(call: &Call, options: &ListOptions, selection: &Selection) -> Resu
         (None, Asked::Any) => cache.states(call.resource),
         (None, Asked::Exactly(_)) => return Ok(None),
         (None, asked) => {
-            let newest = newest().await?;
+            let newest = objects.version().await.map_err(|error| call.refused(error))?;
             if matches!(asked, Asked::AtLeast(version) if version > newest) {
                 return Ok(None);
             }

@@ -122,7 +122,6 @@ impl Objects {
             list.remaining = Some(count(&mut snapshot, query, at, after.as_ref()).await?);
         }
         snapshot.rollback().await.map_err(Error::database("end a snapshot"))?;
-        self.on_disk(counter.rv).await?;
         Ok(list)
     }
 }

@@ -94,7 +94,6 @@ impl Tail {
         let mut from = Some(seen);
         while let Some(after) = from {
             let page = read(&self.objects, Rows { resource: None, before: false }, after, counter.rv, BATCH).await?;
-            self.objects.on_disk(counter.rv).await?;
             let keys: Vec<Key> = page.logged.iter().map(|logged| logged.after.key().clone()).collect();
             self.cache.apply(page.logged, page.next.unwrap_or(counter.rv));
             for key in keys {
@@ -119,7 +118,6 @@ impl Tail {
         }
         drop(rows);
         snapshot.rollback().await.map_err(Error::database("end a snapshot"))?;
-        self.objects.on_disk(version).await?;
         let keys: Vec<Key> = states.iter().map(|state| state.key().clone()).collect();
         self.cache.reset(states, version);
         for key in keys {

@@ -12,7 +12,6 @@ use sqlx::PgPool;
 use tokio::sync::{Notify, broadcast};
 use uuid::Uuid;
 
-use super::flush::Flush;
 use super::secret::{self, Column};
 use super::{Key, List, Query, Resource, Write, pool};
 use crate::auth::Sealer;
@@ -208,15 +207,13 @@ pub struct Objects {
     pool: PgPool,
     changes: broadcast::Sender<Key>,
     committed: Arc<Notify>,
-    flush: Flush,
     sealer: Option<Sealer>,
 }
 
 impl Objects {
     /// A front to the objects in this database. The news of [`changes`](Self::changes) comes from the one [`Tail`](super::log::Tail) made of it.
     pub fn new(pool: PgPool) -> Self {
-        let flush = Flush::new(pool.clone());
-        Self { pool, changes: broadcast::Sender::new(CHANGES), committed: Arc::new(Notify::new()), flush, sealer: None }
+        Self { pool, changes: broadcast::Sender::new(CHANGES), committed: Arc::new(Notify::new()), sealer: None }
     }
 
     /// The same, able to keep Secrets.
@@ -242,10 +239,7 @@ impl Objects {
             key.name
         );
         let row = row.fetch_optional(&self.pool).await.map_err(Error::database("read an object"))?;
-        let Some(row) = row else { return self.absent().await };
-        let object = Object { body: self.open(key, Some(row.uid), Column::Object, row.body)? };
-        self.on_disk(object.resource_version()).await?;
-        Ok(Some(object))
+        row.map(|row| Ok(Object { body: self.open(key, Some(row.uid), Column::Object, row.body)? })).transpose()
     }
 
     /// The version of the object, if it exists.
@@ -260,15 +254,7 @@ impl Objects {
             key.namespace,
             key.name
         );
-        match version.fetch_optional(&self.pool).await.map_err(Error::database("read an object's version"))? {
-            None => self.absent().await,
-            version => Ok(version),
-        }
-    }
-
-    /// That something is not there may be as new as the newest version.
-    async fn absent<T>(&self) -> Result<Option<T>, Error> {
-        self.version().await.map(|_| None)
+        version.fetch_optional(&self.pool).await.map_err(Error::database("read an object's version"))
     }
 
     /// All objects of a kind, of one namespace or of all, at one version.
@@ -294,9 +280,7 @@ impl Objects {
     /// The database failed.
     pub async fn version(&self) -> Result<i64, Error> {
         let version = sqlx::query_scalar!("select rv from cluster_rv");
-        let version = version.fetch_one(&self.pool).await.map_err(Error::database("read the version"))?;
-        self.on_disk(version).await?;
-        Ok(version)
+        version.fetch_one(&self.pool).await.map_err(Error::database("read the version"))
     }
 
     /// Starts a transaction. Dropping the [`Write`] undoes it.
@@ -305,7 +289,7 @@ impl Objects {
     /// The database failed.
     pub async fn begin(&self) -> Result<Write, Error> {
         let transaction = pool::begin(&self.pool).await?;
-        Ok(Write::new(transaction, self.committed.clone(), self.flush.clone(), self.sealer.clone()))
+        Ok(Write::new(transaction, self.committed.clone(), self.sealer.clone()))
     }
 
     /// Keys of objects that changed, on any replica, in the order of their versions. A hint to look: also look at everything now and then.
@@ -316,11 +300,6 @@ impl Objects {
     /// For what reads rows: the body that lies in a column.
     pub(super) fn open(&self, key: &Key, uid: Option<Uuid>, column: Column, body: Value) -> Result<Value, Error> {
         secret::open(self.sealer.as_ref(), key, uid, column, body)
-    }
-
-    /// For whoever tells others of a version that was read: returns when no crash of the database can take it back.
-    pub(super) async fn on_disk(&self, version: i64) -> Result<(), Error> {
-        self.flush.reach(version).await
     }
 
     /// For the tail: tells the receivers of [`changes`](Self::changes).

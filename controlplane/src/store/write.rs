@@ -19,7 +19,6 @@ use uuid::Uuid;
 use delete::held;
 pub use delete::{Deletion, FOREGROUND, ORPHAN, Propagation};
 
-use super::flush::Flush;
 use super::object::seconds;
 use super::secret::{self, Column};
 use super::{Error, Key, Object, Resource};
@@ -51,7 +50,6 @@ impl Preconditions {
 pub struct Write {
     transaction: Transaction<'static, Postgres>,
     committed: Arc<Notify>,
-    flush: Flush,
     sealer: Option<Sealer>,
     touched: BTreeMap<Key, Touched>,
 }
@@ -68,10 +66,9 @@ impl Write {
     pub(super) fn new(
         transaction: Transaction<'static, Postgres>,
         committed: Arc<Notify>,
-        flush: Flush,
         sealer: Option<Sealer>,
     ) -> Self {
-        Self { transaction, committed, flush, sealer, touched: BTreeMap::new() }
+        Self { transaction, committed, sealer, touched: BTreeMap::new() }
     }
 
     /// The connection inside the transaction, for statements on tables of one's own. Must not write `object`, `object_log` or `cluster_rv`.

@@ -11,14 +11,12 @@ use crate::store::secret::{self, Column};
 use crate::store::{Error, Key, Object};
 
 impl Write {
-    /// Makes it all visible. Returns, when it is on disk, the version of the last change, or `None` when nothing differed (statements of the caller's own
-    /// count not).
+    /// Makes it all visible. Returns the version of the last change, or `None` when nothing differed (statements of the caller's own count not).
     ///
     /// # Errors
-    /// [`Error::TooLarge`]. The database failed; nothing was written, unless that was during the commit itself or after it.
+    /// [`Error::TooLarge`]. The database failed; nothing was written, unless the connection broke during the commit itself.
     pub async fn commit(mut self) -> Result<Option<i64>, Error> {
         let touched = std::mem::take(&mut self.touched);
-        let seen = touched.values().filter_map(|object| object.before.as_ref()).map(version_of).max();
         for (key, object) in &touched {
             let changed = !object.gone && object.before.as_ref() != Some(&object.now);
             if changed && (weight(&object.now, LARGEST) > LARGEST || depth(&object.now) > DEEPEST) {
@@ -40,10 +38,6 @@ impl Write {
         self.transaction.commit().await.map_err(Error::database("commit"))?;
         if version.is_some() {
             self.committed.notify_one();
-        }
-        // What differed in nothing is as another has just left it.
-        if let Some(told) = version.max(seen) {
-            self.flush.reach(told).await?;
         }
         Ok(version)
     }
@@ -128,11 +122,6 @@ impl Write {
         );
         written.execute(&mut *self.transaction).await.map_err(Error::database("write an object's owners")).map(drop)
     }
-}
-
-fn version_of(body: &Value) -> i64 {
-    let version = body.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-    version.and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 fn owners(body: &Value) -> Vec<Uuid> {
