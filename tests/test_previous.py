@@ -74,3 +74,23 @@ def test_without_the_history_there_is_none(bootstrap: ModuleType, history: Path,
     (alone / "migrations").mkdir(parents=True)
     (alone / "migrations" / "0001_a.sql").write_text("a")
     assert bootstrap.previous_commit(alone) is None
+
+
+def packages(lock: Path) -> list[str]:
+    return lock.read_text().split("[[package]]")[1:]
+
+
+def test_its_packages_have_a_version_of_their_own_and_those_it_depends_on_keep_theirs(
+    bootstrap: ModuleType, tmp_path: Path
+) -> None:
+    for name in ("Cargo.toml", "Cargo.lock"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    bootstrap.renumber(tmp_path)
+    assert '-previous"\n' in (tmp_path / "Cargo.toml").read_text().split("[workspace.package]")[1]
+    pairs = list(zip(packages(ROOT / "Cargo.lock"), packages(tmp_path / "Cargo.lock"), strict=True))
+    own = [(before, after) for before, after in pairs if "source = " not in before]
+    assert own
+    assert all(after.splitlines()[2] == before.splitlines()[2][:-1] + '-previous"' for before, after in own)
+    assert [after for before, after in pairs if before == after] == [
+        before for before, _ in pairs if "source = " in before
+    ]
