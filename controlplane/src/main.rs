@@ -13,6 +13,9 @@ use torch_remote::config::{Cli, Command};
 use torch_remote::explain::{Explain, render};
 use torch_remote::{serve, up};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().expect("the first provider installed in this process");
     let cli = Cli::parse();

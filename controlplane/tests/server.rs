@@ -61,5 +61,7 @@ mod secrets;
 mod semantics;
 #[path = "server/store.rs"]
 mod store;
+#[path = "server/swap.rs"]
+mod swap;
 #[path = "server/watches.rs"]
 mod watches;

@@ -166,14 +166,17 @@ fn change<'a>(desired: &Desired, observed: &'a Observation) -> (Vec<(&'a Member,
         gone.push((member, cause(member)));
     }
     // One whose time is over serves nobody new, whatever holds it still.
-    let count = left.iter().filter(|member| member.standing != Standing::Over).count();
-    let target = min + surge(desired, &left);
-    let mut idle: Vec<&Member> = left.iter().copied().filter(|member| member.idle()).collect();
-    idle.sort_by_key(|member| {
-        (member.standing == Standing::Ready, !member.outdated(desired), member.standing, Reverse(member.created_at))
-    });
-    let surplus = count.saturating_sub(target);
-    gone.extend(idle.into_iter().take(surplus).map(|member| (member, Cause::Surplus)));
+    let count = |left: &[&Member]| left.iter().filter(|member| member.standing != Standing::Over).count();
+    // One after the other: with the last old one that can go, the reason to have more than `min` is gone too.
+    while count(&left) > min + surge(desired, &left) {
+        let idle = left.iter().enumerate().filter(|(_, member)| member.idle());
+        let first = idle.min_by_key(|(_, member)| {
+            (member.standing == Standing::Ready, !member.outdated(desired), member.standing, Reverse(member.created_at))
+        });
+        let Some((place, _)) = first else { break };
+        gone.push((left.remove(place), Cause::Surplus));
+    }
+    let (count, target) = (count(&left), min + surge(desired, &left));
     let room = max.saturating_sub(observed.members.len());
     (gone, target.saturating_sub(count).min(room))
 }

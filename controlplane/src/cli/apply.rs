@@ -1,4 +1,4 @@
-//! `apply`: all documents are read, then all tried by the server in a dry run, then all written; eight at a time.
+//! `apply`: all documents are read, then all tried by the server in a dry run (of many of a kind, those that are not [`Sound`]), then all written; eight at a time.
 
 use std::cell::Cell;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::change::{Change, Lives, Manner, Outcome, Step};
+use super::change::{Change, Lives, Manner, Outcome, Sound, Step};
 use super::connection::Connection;
 use super::count::Count;
 use super::error::Error;
@@ -84,7 +84,7 @@ pub(super) async fn run(args: ApplyArgs, out: &mut (dyn Write + Send)) -> Result
         DryRun::Client => " (dry run)",
         DryRun::Server => " (server dry run)",
     };
-    let steps = apply.judge(args.dry_run == DryRun::Client).await?;
+    let steps = apply.judge(args.dry_run).await?;
     if args.dry_run == DryRun::None {
         return apply.write(steps, out).await;
     }
@@ -105,14 +105,16 @@ struct Apply<'a> {
 }
 
 impl Apply<'_> {
-    /// What must be sent for each document, the server having accepted all of it in a dry run (unless only `reading`).
-    async fn judge(&self, reading: bool) -> Result<Vec<Step>, Error> {
+    /// What must be sent for each document, the server having accepted it in a dry run or being certain to (unless all is only read).
+    async fn judge(&self, dry: DryRun) -> Result<Vec<Step>, Error> {
         let lives = Lives::list(self.connection, self.changes).await?;
         let lives = &lives;
+        let sound = if dry == DryRun::None { Some(Sound::of(self.connection, self.changes).await) } else { None };
+        let sound = sound.as_ref();
         let mut count = Count::of(self.changes.len(), "tried");
-        let judged = self.changes.iter().map(|change| async move {
+        let judged = self.changes.iter().enumerate().map(|(index, change)| async move {
             let mut step = change.step(self.connection, &self.manner, lives).await?;
-            if !reading {
+            if dry != DryRun::Client && !sound.is_some_and(|sound| sound.is(index, change, &step)) {
                 change.judge(self.connection, &self.manner, &mut step, self.changes).await?;
             }
             Ok(step)

@@ -1,8 +1,12 @@
 //! A document on its way to the server: what must be sent so that the object becomes as the document says.
 
+mod sound;
+
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
+
+pub use sound::Sound;
 
 use super::connection::{Call, Connection};
 use super::error::Error;

@@ -28,10 +28,14 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Between the news of a pool's machine and a look at the pool: each look reads all of its machines, and they often have news together.
 const GATHER: Duration = Duration::from_secs(1);
 
+/// Between news and a look at the queue: machines that are made have news by the hundred, and each look asks who waits.
+const SETTLE: Duration = Duration::from_millis(20);
+
 /// How long what is woken may wait for more of its kind.
 fn patience(work: &Work) -> Duration {
     match work {
         Work::Pool(_) => GATHER,
+        Work::Queue => SETTLE,
         _ => Duration::ZERO,
     }
 }
@@ -172,7 +176,7 @@ impl Driver {
         match key.resource {
             Resource::MACHINES => {
                 self.at(Work::Machine(key), now);
-                self.at(Work::Queue, now);
+                self.at(Work::Queue, now + SETTLE);
             }
             Resource::LEASES => self.at(Work::Lease(key), now),
             Resource::PROVIDERS => self.at(Work::Provider(key), now),
@@ -242,6 +246,6 @@ mod tests {
     fn the_news_of_a_pools_machines_are_gathered_and_those_of_others_are_not() {
         let pool = Work::Pool(Key::new(Resource::POOLS, "default", "train"));
         let machine = Work::Machine(Key::new(Resource::MACHINES, "default", "train-0"));
-        assert_eq!([pool, machine, Work::Queue].map(|work| patience(&work)), [GATHER, Duration::ZERO, Duration::ZERO]);
+        assert_eq!([pool, machine, Work::Queue].map(|work| patience(&work)), [GATHER, Duration::ZERO, SETTLE]);
     }
 }

@@ -8,7 +8,7 @@ use torch_remote_plan::lease::{self, Action, Desired, Fit, Observation};
 use uuid::Uuid;
 
 use super::{Again, Error, Shared, Work, until};
-use crate::store::{Key, Object, Preconditions, lease as rows, slot};
+use crate::store::{Key, Object, lease as rows, slot};
 
 pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error> {
     let Some(object) = shared.parts.objects.get(key).await? else { return Ok(None) };
@@ -109,9 +109,7 @@ async fn report(
     status: &DeviceLeaseStatus,
 ) -> Result<(), Error> {
     let body = to_value(status).map_err(Error::Json)?;
-    let mut write = shared.parts.objects.begin().await?;
-    write.update_status(key, body, &Preconditions::unchanged(object)).await?;
-    write.commit().await?;
+    shared.parts.objects.swap(key, object, &object.with_status(body)).await?;
     let turned = |kind| condition::holds(&status.conditions, kind) && !condition::holds(&before.conditions, kind);
     if turned(BOUND) {
         let slots: Vec<String> =

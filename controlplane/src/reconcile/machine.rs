@@ -16,8 +16,8 @@ use super::{Again, Error, Shared, Work, until};
 use crate::agents::Target;
 use crate::provider::{self, AgentTerms, Provider, Request, Sighting};
 use crate::store::claim::Claim;
-use crate::store::machine::{self as rows, New, Stored};
-use crate::store::{Key, Object, Preconditions, Resource, agent, owner};
+use crate::store::machine::{self as rows, Held, New, Scene, Stored};
+use crate::store::{Key, Object, Resource, agent, owner};
 
 /// While another replica has the machine.
 const ELSEWHERE: std::time::Duration = std::time::Duration::from_secs(5);
@@ -39,10 +39,9 @@ struct Look {
 }
 
 pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error> {
-    let Some(object) = shared.parts.objects.get(key).await? else { return Ok(None) };
+    let Some(scene) = rows::scene(&shared.parts.objects, key).await? else { return Ok(None) };
+    let Scene { object, uid, provider, stored, held, now } = scene;
     let machine: RemoteMachine = object.parse()?;
-    let Ok(uid) = Uuid::parse_str(object.uid()) else { return Ok(None) };
-    let stored = rows::latest(shared.pool(), uid).await?;
     let claim = if at_rest(&machine, stored.as_ref()) {
         shared.claims.give_back(uid).await?;
         None
@@ -50,7 +49,7 @@ pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error
         let Some(claim) = shared.claims.hold(uid).await? else { return Ok(Some(ELSEWHERE)) };
         Some(claim)
     };
-    let (wished, accepted, prices) = provider_for(shared, &machine).await?;
+    let (wished, accepted, prices) = provider_for(shared, &machine, provider).await?;
     let desired = Desired { prices, ..desired(&machine, wished.as_deref(), accepted) };
     let provider = match &stored {
         Some(stored) if stored.provider != machine.spec.provider && !gone(stored) => {
@@ -59,8 +58,10 @@ pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error
         _ => wished,
     };
     let mut look = Look { key: key.clone(), object, machine, uid, claim, stored, desired, provider };
-    let observed = observe(shared, &mut look).await?;
-    let now = shared.parts.objects.now().await?;
+    // Under a claim: what its leases say counts from then on, and the time when the provider has answered.
+    let held = if claim.is_some() { rows::held(shared.pool(), uid).await? } else { held };
+    let observed = observe(shared, &mut look, held).await?;
+    let now = if claim.is_some() { shared.parts.objects.now().await? } else { now };
     let plan = machine::plan(&look.desired, &observed, now);
     let mut next = until(plan.wake, now);
     let (mut finalizer, mut status) = (false, None);
@@ -90,9 +91,8 @@ fn gone(stored: &Stored) -> bool {
     matches!(stored.attempt.state, AttemptState::Gone { .. })
 }
 
-async fn observe(shared: &Shared, look: &mut Look) -> Result<Observation, Error> {
+async fn observe(shared: &Shared, look: &mut Look, held: Held) -> Result<Observation, Error> {
     let pool = shared.pool();
-    let held = rows::held(pool, look.uid).await?;
     let mut instance = Observed::Known(Instance::Absent { why: String::new() });
     let mut agent = Agent::Unknown;
     match (&look.stored, look.claim) {
@@ -330,15 +330,14 @@ async fn write(
     finalizer: bool,
     status: Option<&RemoteMachineStatus>,
 ) -> Result<(), Error> {
-    let mut write = shared.parts.objects.begin().await?;
+    let mut after = look.object.clone();
     if let Some(status) = status {
-        let body = serde_json::to_value(status).map_err(Error::Json)?;
-        write.update_status(&look.key, body, &Preconditions::unchanged(&look.object)).await?;
+        after = after.with_status(serde_json::to_value(status).map_err(Error::Json)?);
     }
     if finalizer {
-        write.add_finalizer(&look.key, MACHINE_FINALIZER).await?;
+        after = after.with_finalizer(MACHINE_FINALIZER);
     }
-    write.commit().await?;
+    shared.parts.objects.swap(&look.key, &look.object, &after).await?;
     if let Some(status) = status {
         tell(shared, look, status);
     }

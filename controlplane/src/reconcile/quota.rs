@@ -5,7 +5,7 @@ use torch_remote_api::condition::{self, Fact, READY, RECONCILING, STALLED, Truth
 use torch_remote_api::quota::{ENFORCED, GpuQuota};
 
 use super::{Again, Error, Shared};
-use crate::store::{Key, Preconditions};
+use crate::store::Key;
 
 pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error> {
     let Some(object) = shared.parts.objects.get(key).await? else { return Ok(None) };
@@ -26,8 +26,6 @@ pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error
         return Ok(None);
     }
     let body = to_value(&status).map_err(Error::Json)?;
-    let mut write = shared.parts.objects.begin().await?;
-    write.update_status(key, body, &Preconditions::unchanged(&object)).await?;
-    write.commit().await?;
+    shared.parts.objects.swap(key, &object, &object.with_status(body)).await?;
     Ok(None)
 }

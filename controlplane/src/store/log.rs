@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -12,6 +13,8 @@ use super::secret::Column;
 use super::watch_cache::{Logged, WatchCache};
 use super::{Error, Key, Objects, POLL, Resource, State, pool};
 
+/// Between two readings: under load each of them finds several changes.
+const PACE: Duration = Duration::from_millis(4);
 /// Log rows read in one statement.
 const BATCH: i64 = 1000;
 /// History younger than this is kept, in seconds.
@@ -48,12 +51,15 @@ impl Tail {
         let mut ticks = tokio::time::interval(POLL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut failing = false;
+        let mut next = tokio::time::Instant::now();
         loop {
+            tokio::time::sleep_until(next).await;
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
                 () = self.objects.committed() => {}
             }
+            next = tokio::time::Instant::now() + PACE;
             match self.advance().await {
                 Ok(()) => failing = false,
                 Err(error) if failing => {
@@ -75,8 +81,9 @@ impl Tail {
     /// # Errors
     /// The database failed; what was read before that is in the cache.
     pub async fn advance(&self) -> Result<(), Error> {
+        let mut connection = self.objects.pool().acquire().await.map_err(Error::database("reach the database"))?;
         let counter = sqlx::query!("select rv, compacted from cluster_rv");
-        let counter = counter.fetch_one(self.objects.pool()).await.map_err(Error::database("read the version"))?;
+        let counter = counter.fetch_one(&mut *connection).await.map_err(Error::database("read the version"))?;
         let seen = self.cache.version();
         if counter.rv == seen {
             return Ok(());
@@ -89,11 +96,13 @@ impl Tail {
                 compacted = counter.compacted,
                 "the log does not continue where this replica stands; watches restart"
             );
+            drop(connection);
             return self.reload().await;
         }
         let mut from = Some(seen);
         while let Some(after) = from {
-            let page = read(&self.objects, Rows { resource: None, before: false }, after, counter.rv, BATCH).await?;
+            let rows = Rows { resource: None, before: false };
+            let page = read(&self.objects, &mut connection, rows, (after, counter.rv), BATCH).await?;
             let keys: Vec<Key> = page.logged.iter().map(|logged| logged.after.key().clone()).collect();
             self.cache.apply(page.logged, page.next.unwrap_or(counter.rv));
             for key in keys {
@@ -144,7 +153,13 @@ pub(super) struct Page {
 }
 
 /// Changes in (`from`, `to`], from at most `limit` rows.
-pub(super) async fn read(objects: &Objects, rows: Rows, from: i64, to: i64, limit: i64) -> Result<Page, Error> {
+pub(super) async fn read(
+    objects: &Objects,
+    connection: &mut PgConnection,
+    rows: Rows,
+    (from, to): (i64, i64),
+    limit: i64,
+) -> Result<Page, Error> {
     let Rows { resource, before } = rows;
     let rows = sqlx::query!(
         r#"select rv, grp, plural, ns, name, kind, body::text as "body!", case when $6 then prev::text end as prev from object_log
@@ -156,7 +171,7 @@ pub(super) async fn read(objects: &Objects, rows: Rows, from: i64, to: i64, limi
         limit,
         before
     );
-    let rows = rows.fetch_all(objects.pool()).await.map_err(Error::database("read the log"))?;
+    let rows = rows.fetch_all(connection).await.map_err(Error::database("read the log"))?;
     let next = rows.last().filter(|_| rows.len() as i64 == limit).map(|row| row.rv);
     let logged = rows.into_iter().filter_map(|row| {
         let key = Key::new(Resource::find(&row.grp, &row.plural)?, row.ns, row.name);

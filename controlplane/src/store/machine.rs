@@ -1,11 +1,15 @@
 //! Attempts of machines. Every write names the claim it follows from, and does nothing under an older one.
 
+mod scene;
+
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use torch_remote_plan::machine::{Asked, Attempt, AttemptState, End, Intent};
 use uuid::Uuid;
+
+pub use scene::{Scene, scene};
 
 use super::claim::Claim;
 use super::{Error, Key, Resource, pool, slot};
@@ -47,14 +51,14 @@ pub struct Held {
 ///
 /// # Errors
 /// The database failed.
-pub async fn latest(pool: &PgPool, machine: Uuid) -> Result<Option<Stored>, Error> {
+pub async fn latest(executor: impl PgExecutor<'_>, machine: Uuid) -> Result<Option<Stored>, Error> {
     let row = sqlx::query!(
         "select number, token, run, run_at, failures, generation, launch_hash, state, provider, provider_id, intended_at, ready_at, ending_at,
                 gone_at, end_reason, end_message, asks, case when asked_in = state then asked_at end as asked_at
          from machine_attempt where machine_uid = $1 order by number desc limit 1",
         machine
     );
-    let Some(row) = row.fetch_optional(pool).await.map_err(Error::database("read a machine's attempt"))? else {
+    let Some(row) = row.fetch_optional(executor).await.map_err(Error::database("read a machine's attempt"))? else {
         return Ok(None);
     };
     let end = row.end_reason.as_deref().and_then(End::parse).unwrap_or(End::Lost);

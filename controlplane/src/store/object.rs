@@ -158,6 +158,24 @@ impl Object {
         self.body.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
     }
 
+    /// The same with another status.
+    pub fn with_status(&self, status: Value) -> Self {
+        let mut body = self.body.clone();
+        body["status"] = status;
+        Self { body }
+    }
+
+    /// The same with one more finalizer, unless it is there.
+    pub fn with_finalizer(&self, finalizer: &str) -> Self {
+        let mut body = self.body.clone();
+        let mut finalizers = self.finalizers();
+        if !finalizers.contains(&finalizer) {
+            finalizers.push(finalizer);
+            body["metadata"]["finalizers"] = finalizers.into();
+        }
+        Self { body }
+    }
+
     /// `metadata.finalizers`.
     pub fn finalizers(&self) -> Vec<&str> {
         let list = self.body.pointer("/metadata/finalizers").and_then(Value::as_array);
@@ -206,14 +224,25 @@ impl Object {
 pub struct Objects {
     pool: PgPool,
     changes: broadcast::Sender<Key>,
-    committed: Arc<Notify>,
+    pub(super) committed: Arc<Notify>,
+    pub(super) turn: Turn,
     sealer: Option<Sealer>,
 }
+
+/// Who of this replica's writers takes versions. They would wait for each other at the counter's row all the same; there each of them costs the
+/// database a lock, and a look at what became of the row.
+pub(super) type Turn = Arc<tokio::sync::Mutex<()>>;
 
 impl Objects {
     /// A front to the objects in this database. The news of [`changes`](Self::changes) comes from the one [`Tail`](super::log::Tail) made of it.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool, changes: broadcast::Sender::new(CHANGES), committed: Arc::new(Notify::new()), sealer: None }
+        Self {
+            pool,
+            changes: broadcast::Sender::new(CHANGES),
+            committed: Arc::new(Notify::new()),
+            turn: Turn::default(),
+            sealer: None,
+        }
     }
 
     /// The same, able to keep Secrets.
@@ -289,7 +318,7 @@ impl Objects {
     /// The database failed.
     pub async fn begin(&self) -> Result<Write, Error> {
         let transaction = pool::begin(&self.pool).await?;
-        Ok(Write::new(transaction, self.committed.clone(), self.sealer.clone()))
+        Ok(Write::new(transaction, self.committed.clone(), self.turn.clone(), self.sealer.clone()))
     }
 
     /// Keys of objects that changed, on any replica, in the order of their versions. A hint to look: also look at everything now and then.

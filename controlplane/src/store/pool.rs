@@ -3,21 +3,35 @@
 use std::time::Duration;
 
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{Connection, PgPool, Postgres, Transaction};
 
 use super::Error;
 
 /// Longest wait for a connection.
 pub const ACQUIRE: Duration = Duration::from_secs(10);
 
+/// A connection is asked whether it is alive when it was last in use longer ago.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// Options every pool over the store starts from: each wait has an end.
 ///
 /// A statement that hangs (on another's lock, say) is ended by the server, as is a transaction that its owner has left open: both would hold their locks, and
-/// the key they are for, for ever.
+/// the key they are for, for ever. A connection that was in use a moment ago is given out as it is: sqlx asks the server whether it is alive when it is put
+/// back, and asking again at each use is a round trip for each statement. Statements are short: to compile one takes longer than to run it.
 pub fn options() -> PgPoolOptions {
-    PgPoolOptions::new().acquire_timeout(ACQUIRE).after_connect(|connection, _| {
+    let options = PgPoolOptions::new().acquire_timeout(ACQUIRE).test_before_acquire(false);
+    let options = options.before_acquire(|connection, used| {
         Box::pin(async move {
-            let limits = "set statement_timeout = '30s'; set idle_in_transaction_session_timeout = '60s'";
+            if used.idle_for > FRESH {
+                connection.ping().await?;
+            }
+            Ok(true)
+        })
+    });
+    options.after_connect(|connection, _| {
+        Box::pin(async move {
+            let limits =
+                "set statement_timeout = '30s'; set idle_in_transaction_session_timeout = '60s'; set jit = off";
             sqlx::raw_sql(limits).execute(connection).await?;
             Ok(())
         })

@@ -279,15 +279,16 @@ impl WatchCache {
         }
         let mut older = Vec::new();
         let mut at = Some(from);
+        let mut connection = objects.pool().acquire().await.map_err(Error::database("reach the database"))?;
         while let Some(from) = at {
-            let page =
-                log::read(objects, log::Rows { resource: Some(resource), before: true }, from, floor, 1000).await?;
+            let rows = log::Rows { resource: Some(resource), before: true };
+            let page = log::read(objects, &mut connection, rows, (from, floor), 1000).await?;
             older.extend(page.logged.into_iter().map(|logged| Arc::new(logged.into())));
             at = page.next;
         }
         // Looked at after reading: what was compacted by then may be missing above.
         let compacted = sqlx::query_scalar!("select compacted from cluster_rv");
-        let compacted = compacted.fetch_one(objects.pool()).await.map_err(Error::database("read the version"))?;
+        let compacted = compacted.fetch_one(&mut *connection).await.map_err(Error::database("read the version"))?;
         if from < compacted {
             return Err(Error::Expired { version: from, compacted });
         }

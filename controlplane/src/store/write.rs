@@ -6,6 +6,7 @@
 
 mod commit;
 mod delete;
+mod swap;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use uuid::Uuid;
 use delete::held;
 pub use delete::{Deletion, FOREGROUND, ORPHAN, Propagation};
 
-use super::object::seconds;
+use super::object::{Turn, seconds};
 use super::secret::{self, Column};
 use super::{Error, Key, Object, Resource};
 use crate::auth::Sealer;
@@ -50,6 +51,7 @@ impl Preconditions {
 pub struct Write {
     transaction: Transaction<'static, Postgres>,
     committed: Arc<Notify>,
+    turn: Turn,
     sealer: Option<Sealer>,
     touched: BTreeMap<Key, Touched>,
 }
@@ -66,9 +68,10 @@ impl Write {
     pub(super) fn new(
         transaction: Transaction<'static, Postgres>,
         committed: Arc<Notify>,
+        turn: Turn,
         sealer: Option<Sealer>,
     ) -> Self {
-        Self { transaction, committed, sealer, touched: BTreeMap::new() }
+        Self { transaction, committed, turn, sealer, touched: BTreeMap::new() }
     }
 
     /// The connection inside the transaction, for statements on tables of one's own. Must not write `object`, `object_log` or `cluster_rv`.
@@ -131,11 +134,8 @@ impl Write {
     pub async fn create(&mut self, resource: Resource, mut body: Value) -> Result<Object, Error> {
         let object = Object { body: body.clone() };
         let key = Key::new(resource, object.namespace(), object.name());
-        let now = match resource.namespaced() {
-            true => self.require_namespace(&key.namespace).await?,
-            false => self.now().await?,
-        };
         let uid = Uuid::new_v4();
+        let now = self.insert(&key, uid).await?;
         let metadata = metadata(&mut body);
         for server_owned in
             ["deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "generation", "managedFields"]
@@ -147,7 +147,6 @@ impl Write {
         if resource.has_generation() {
             metadata.insert("generation".into(), json!(1));
         }
-        self.insert(&key, uid, &body).await?;
         self.touched.insert(key, Touched { before: None, now: body.clone(), gone: false });
         Ok(Object { body })
     }
@@ -205,19 +204,6 @@ impl Write {
         Ok(Object { body: touched.now.clone() })
     }
 
-    /// Holds the namespace until the end of this transaction, so that it cannot go while something is made in it. Returns what [`now`](Self::now) does.
-    async fn require_namespace(&mut self, namespace: &str) -> Result<DateTime<Utc>, Error> {
-        let row = sqlx::query!(
-            r#"select deleting, clock_now() as "now!" from object where grp = '' and plural = 'namespaces' and ns = '' and name = $1 for share"#,
-            namespace
-        );
-        match row.fetch_optional(&mut *self.transaction).await.map_err(Error::database("look at a namespace"))? {
-            Some(row) if !row.deleting => Ok(row.now),
-            Some(_) => Err(Error::NamespaceTerminating { namespace: namespace.to_owned() }),
-            None => Err(Error::NamespaceMissing { namespace: namespace.to_owned() }),
-        }
-    }
-
     async fn required(&mut self, key: &Key, require: &Preconditions) -> Result<Object, Error> {
         let object = self.lock(key).await?.ok_or_else(|| Error::NotFound { key: key.clone() })?;
         if let Some(uid) = require.uid.as_deref().filter(|uid| *uid != object.uid()) {
@@ -238,24 +224,34 @@ impl Write {
         Ok(object)
     }
 
-    async fn insert(&mut self, key: &Key, uid: Uuid, body: &Value) -> Result<(), Error> {
-        let body = secret::close(self.sealer.as_ref(), key, Column::Object, body)?;
+    /// Takes the name, with nothing in its row before the commit, and holds the namespace until the end of this transaction, so that it cannot go while
+    /// something is made in it. Returns what [`now`](Self::now) does.
+    async fn insert(&mut self, key: &Key, uid: Uuid) -> Result<DateTime<Utc>, Error> {
         let inserted = sqlx::query!(
-            "insert into object (grp, plural, ns, name, uid, rv, labels, body) values ($1, $2, $3, $4, $5, 0, '{}', $6)
-             on conflict (grp, plural, ns, name) do nothing",
+            r#"with space as (select deleting from object where grp = '' and plural = 'namespaces' and ns = '' and name = $3 for share),
+             made as (insert into object (grp, plural, ns, name, uid, rv, labels, body) select $1, $2, $3, $4, $5, 0, '{}', '{}'
+                      where not $6 or exists (select from space where not deleting)
+                      on conflict (grp, plural, ns, name) do nothing returning uid)
+             select (select deleting from space) as terminating, exists (select from made) as "made!",
+                    now() + offset_ms * interval '1 millisecond' as "now!" from clock"#,
             key.resource.group,
             key.resource.plural,
             key.namespace,
             key.name,
             uid,
-            &*body
+            key.resource.namespaced()
         );
-        let inserted = inserted.execute(&mut *self.transaction).await.map_err(Error::database("create an object"))?;
-        if inserted.rows_affected() == 1 {
-            return Ok(());
+        let inserted = inserted.fetch_one(&mut *self.transaction).await.map_err(Error::database("create an object"))?;
+        let namespace = || key.namespace.clone();
+        match inserted.terminating {
+            _ if inserted.made => Ok(inserted.now),
+            None if key.resource.namespaced() => Err(Error::NamespaceMissing { namespace: namespace() }),
+            Some(true) => Err(Error::NamespaceTerminating { namespace: namespace() }),
+            _ => {
+                let deleting = self.lock_to_delete(key).await?.is_some_and(|there| there.deleting());
+                Err(Error::AlreadyExists { key: key.clone(), deleting })
+            }
         }
-        let deleting = self.lock_to_delete(key).await?.is_some_and(|there| there.deleting());
-        Err(Error::AlreadyExists { key: key.clone(), deleting })
     }
 }
 

@@ -209,6 +209,19 @@ fn a_machine_whose_time_is_over_is_replaced_and_one_that_failed_stalls_the_pool(
 }
 
 #[test]
+fn with_the_last_old_machine_that_can_go_goes_what_was_to_stand_in_for_it() {
+    let mut world = World::new();
+    world.settle(&desired(3, 3, "a"));
+    world.members[0].standing = Standing::Resting;
+    world.members[1].standing = Standing::Failed;
+    world.members[1].template = "b".to_owned();
+    world.members[2].leased = Observed::Known(true);
+    let gone = world.plan(&desired(1, 2, "b"));
+    let gone = gone.iter().filter(|action| matches!(action, Action::Delete { .. })).count();
+    assert_eq!(gone, 2, "the old one that rests, and the one made beyond `min` while there was an old one");
+}
+
+#[test]
 fn a_pool_that_is_being_deleted_makes_and_deletes_nothing() {
     let mut wish = desired(2, 3, "a");
     wish.deleting = true;

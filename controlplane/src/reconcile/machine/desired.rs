@@ -10,14 +10,14 @@ use crate::provider::{self, Provider};
 use crate::reconcile::{Error, Shared};
 use crate::store::{Key, Object, Resource};
 
-/// The provider that the spec names, whether it takes the machine, and what it takes for one.
+/// The provider that the spec names (`object`: its Provider, if there is one), whether it takes the machine, and what it takes for one.
 pub(super) async fn provider_for(
     shared: &Shared,
     machine: &RemoteMachine,
+    object: Option<Object>,
 ) -> Result<(Option<Arc<dyn Provider>>, Result<(), Refusal>, Vec<Price>), Error> {
     let name = &machine.spec.provider;
-    let key = Key::cluster(Resource::PROVIDERS, name.as_str());
-    let Some(object) = shared.parts.objects.get(&key).await? else {
+    let Some(object) = object else {
         let there = shared.parts.objects.list(Resource::PROVIDERS, None).await?;
         let names: Vec<&str> = there.items.iter().map(Object::name).collect();
         let have = if names.is_empty() {

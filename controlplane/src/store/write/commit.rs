@@ -18,11 +18,13 @@ impl Write {
     pub async fn commit(mut self) -> Result<Option<i64>, Error> {
         let touched = std::mem::take(&mut self.touched);
         for (key, object) in &touched {
-            let changed = !object.gone && object.before.as_ref() != Some(&object.now);
-            if changed && (weight(&object.now, LARGEST) > LARGEST || depth(&object.now) > DEEPEST) {
-                return Err(Error::TooLarge { key: key.clone() });
+            if !object.gone && object.before.as_ref() != Some(&object.now) {
+                bounded(key, &object.now)?;
             }
         }
+        let turn = self.turn.clone();
+        let differs = touched.values().any(|object| object.gone || object.before.as_ref() != Some(&object.now));
+        let _turn = if differs { Some(turn.lock().await) } else { None };
         let mut version = None;
         for (key, Touched { before, now, gone }) in touched {
             version = match (before, gone) {
@@ -121,6 +123,13 @@ impl Write {
             &current
         );
         written.execute(&mut *self.transaction).await.map_err(Error::database("write an object's owners")).map(drop)
+    }
+}
+
+pub(super) fn bounded(key: &Key, body: &Value) -> Result<(), Error> {
+    match weight(body, LARGEST) > LARGEST || depth(body) > DEEPEST {
+        true => Err(Error::TooLarge { key: key.clone() }),
+        false => Ok(()),
     }
 }
 
