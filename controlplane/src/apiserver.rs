@@ -4,6 +4,7 @@
 //! [`crate::auth`]. Invariants: every answer to a refused call is a Status object, also from authentication, routing and panics; handlers never
 //! call a provider; a watcher costs no statement while it waits.
 
+mod accepted;
 pub mod admission;
 pub mod advice;
 pub mod apply;
@@ -62,6 +63,7 @@ use crate::store::Objects;
 use crate::store::watch_cache::WatchCache;
 use crate::telemetry;
 
+use accepted::Accepted;
 use advice::Advisor;
 use audit::Trail;
 use discovery::Documents;
@@ -123,8 +125,8 @@ struct Shared {
     parts: Parts,
     authentication: Authentication,
     documents: Documents,
-    policies: Policies,
     limits: Arc<Limits>,
+    accepted: Accepted,
     requests: Arc<Semaphore>,
     renewals: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
@@ -151,8 +153,8 @@ impl Server {
         Self(Arc::new(Shared {
             authentication,
             documents: Documents::new(),
-            policies: Policies::new(parts.cache.clone()),
             limits: Arc::new(Limits::new(parts.limits)),
+            accepted: Accepted::default(),
             requests: places(REQUESTS),
             renewals: places(RENEWALS),
             watchers: places(WATCHERS),
@@ -210,11 +212,15 @@ impl Server {
 
     /// Who may do what.
     pub fn policies(&self) -> &Policies {
-        &self.0.policies
+        self.cache().policies()
     }
 
     fn limits(&self) -> &Arc<Limits> {
         &self.0.limits
+    }
+
+    fn accepted(&self) -> &Accepted {
+        &self.0.accepted
     }
 
     fn trail(&self) -> &Trail {
@@ -254,11 +260,9 @@ impl Server {
 
     /// Lets one more watch in.
     fn admit_watcher(&self, caller: &Caller) -> Result<Watcher, Failure> {
-        let own = self
-            .0
-            .limits
-            .hold(Held::Watch, &caller.name, caller.administrator())
-            .ok_or_else(|| Status::too_many_requests(5))?;
+        let actor = caller.actor();
+        let own = self.0.limits.hold(Held::Watch, &actor.name, actor.administrator());
+        let own = own.ok_or_else(|| Status::too_many_requests(5))?;
         let permit = self.0.watchers.clone().try_acquire_owned().map_err(|_| Status::too_many_requests(5))?;
         metrics::gauge!("torchremote_watchers").increment(1.0);
         Ok(Watcher { stop: self.0.parts.stop.clone(), _permit: permit, _own: own })

@@ -13,6 +13,7 @@ pub mod seal;
 pub mod verify;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::HeaderMap;
 use torch_remote_api::rbac::{self, User};
@@ -42,12 +43,19 @@ pub struct Caller {
     pub uid: Option<String>,
     /// More that is known, by key.
     pub extra: BTreeMap<String, Vec<String>>,
+    /// Who acts as this one; none: itself.
+    pub actor: Option<Arc<Caller>>,
 }
 
 impl Caller {
     /// As the roles know it.
     pub fn user(&self) -> User<'_> {
         User { name: &self.name, groups: &self.groups }
+    }
+
+    /// Whose call it really is: of whom limits count.
+    pub fn actor(&self) -> &Self {
+        self.actor.as_deref().unwrap_or(self)
     }
 
     /// Whether the caller may do everything.

@@ -22,7 +22,7 @@ pub struct AuditEvent {
     /// To what; none for a path that is no resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<AuditObject>,
-    /// The path that was called.
+    /// The path that was called, with its query.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
     /// Allow or Deny.
@@ -40,6 +40,17 @@ pub struct AuditEvent {
     /// Trace of the call.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "traceID")]
     pub trace_id: Option<String>,
+    /// It was to change nothing: a dry run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// When the call was received.
+    #[serde(default)]
+    #[schemars(extend("format" = "date-time"))]
+    pub request_received_timestamp: String,
+    /// When it was answered.
+    #[serde(default)]
+    #[schemars(extend("format" = "date-time"))]
+    pub stage_timestamp: String,
 }
 
 /// An object that was acted on.

@@ -116,6 +116,28 @@ pub fn by_any_name(name: &str) -> Option<&'static Kind> {
 }
 
 impl Kind {
+    /// What most kinds have in common; each says what is otherwise.
+    fn base(group: &'static str, version: &'static str, kind: &'static str, plural: &'static str) -> Self {
+        Self {
+            group,
+            version,
+            kind,
+            plural,
+            singular: plural.strip_suffix('s').unwrap_or(plural),
+            short_names: &[],
+            categories: &[],
+            namespaced: true,
+            read_only: false,
+            served: true,
+            has_status: false,
+            subresources: &[],
+            selectable_fields: &[],
+            columns: Vec::new(),
+            schema: Value::Null,
+            rule: validate::none,
+        }
+    }
+
     /// `apiVersion` of its objects.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use policy::{Decision, Policy};
+pub use policy::{Change, Decision, Policy, Rules, may_grant};
 pub use rule::{Action, Target, User};
 
 /// API group of the four kinds.
@@ -34,10 +34,10 @@ pub struct Role {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterRole {
-    /// What it allows; no rule forbids.
+    /// What it allows; no rule forbids. Of a role that takes up others they do not count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<PolicyRule>,
-    /// It also allows what other ClusterRoles with such labels do.
+    /// It allows what other ClusterRoles with such labels do, and those that they take up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aggregation_rule: Option<AggregationRule>,
 }
@@ -55,7 +55,7 @@ pub struct Binding {
 }
 
 /// Something that is allowed: verbs on resources, or on paths that are no resources.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyRule {
     /// What may be done, such as `get`; `*`: everything.

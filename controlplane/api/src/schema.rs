@@ -11,7 +11,7 @@ pub mod structural;
 pub use check::check;
 pub use fill::default;
 pub use prune::{prune, unknown};
-pub use structural::{object_schema, structural};
+pub use structural::{flat_schema, object_schema, structural};
 
 /// `parent.child`, or `child` at the root.
 pub(crate) fn join(parent: &str, child: &str) -> String {

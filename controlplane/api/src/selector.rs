@@ -206,6 +206,11 @@ impl FieldSelector {
         self.0.iter().map(|test| test.field.as_str()).find(|field| !kind.selectable(field))
     }
 
+    /// Its requirements: the field, the value, and whether it must have it or must not.
+    pub fn tests(&self) -> impl Iterator<Item = (&str, &str, bool)> {
+        self.0.iter().map(|test| (test.field.as_str(), test.value.as_str(), test.equal))
+    }
+
     /// The value that `field` must have, when it is asked for exactly: a server may look it up by that.
     pub fn exact(&self, field: &str) -> Option<&str> {
         self.0.iter().find(|test| test.equal && test.field == field).map(|test| test.value.as_str())

@@ -1,6 +1,6 @@
 //! What happens to an object between its arrival and the store: told apart from other kinds, rid of what only the server says, completed, judged.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use torch_remote_api::Kind;
 use torch_remote_api::lease::TRACEPARENT;
 use torch_remote_api::managed::Given;
@@ -45,39 +45,16 @@ pub fn admit(
     document: Document,
     validation: FieldValidation,
 ) -> Result<Admitted, Failure> {
-    let mut body = document.value;
-    identify(kind, &mut body)?;
-    place(kind, namespace, &mut body)?;
     let mut given = Given::Nothing;
-    if let Some(metadata) = body["metadata"].as_object_mut() {
+    let mut taken = Taken::of(kind, namespace, document, |metadata| {
         given = metadata.remove("managedFields").map_or(Given::Nothing, |fields| Given::read(&fields));
         metadata.remove("selfLink");
-    }
-    let unknown = kind.prune(&mut body);
-    take_in(kind, &mut body)?;
-    let warnings = match validation {
-        FieldValidation::Strict if !unknown.is_empty() || !document.duplicates.is_empty() => {
-            return Err(Status::strict(kind, &unknown, &document.duplicates).into());
-        }
-        FieldValidation::Warn => {
-            let unknown = unknown.iter().map(|field| format!("unknown field {field:?}"));
-            unknown.chain(document.duplicates.iter().map(|field| format!("duplicate field {field:?}"))).collect()
-        }
-        FieldValidation::Strict | FieldValidation::Ignore => Vec::new(),
-    };
-    kind.default(&mut body);
-    drop_empty(&mut body);
-    Ok(Admitted { body, given, warnings })
-}
-
-/// Lists and maps of metadata that are empty are as good as absent: a client that sends them changes nothing.
-pub fn drop_empty(body: &mut Value) {
-    let Some(metadata) = body["metadata"].as_object_mut() else { return };
-    metadata.retain(|_, value| match value {
-        Value::Object(map) => !map.is_empty(),
-        Value::Array(list) => !list.is_empty(),
-        _ => true,
-    });
+        Ok(())
+    })?;
+    let warnings = taken.judge(validation, |unknown, duplicates| Status::strict(kind, unknown, duplicates).into())?;
+    kind.default(&mut taken.body);
+    drop_empty(&mut taken.body);
+    Ok(Admitted { body: taken.body, given, warnings })
 }
 
 /// Takes a document as the configuration that an apply lays over an object of this kind: without defaults, so that only what it says is owned.
@@ -91,40 +68,83 @@ pub fn configuration(
     document: Document,
     validation: FieldValidation,
 ) -> Result<Admitted, Failure> {
-    let mut body = document.value;
-    identify(kind, &mut body)?;
-    place(kind, namespace, &mut body)?;
-    let metadata = &mut body["metadata"];
-    if !metadata["managedFields"].is_null() {
-        return Err(Failure::bad_request("metadata.managedFields must be nil".to_owned()));
-    }
-    match metadata["name"].as_str().filter(|given| !given.is_empty()) {
-        Some(given) if given != name => return Err(other_name(given, name)),
-        _ => metadata["name"] = name.into(),
-    }
-    if let Some(metadata) = metadata.as_object_mut() {
+    let mut taken = Taken::of(kind, namespace, document, |metadata| {
+        if metadata.get("managedFields").is_some_and(|fields| !fields.is_null()) {
+            return Err(Failure::bad_request("metadata.managedFields must be nil".to_owned()));
+        }
+        match metadata.get("name").and_then(Value::as_str).filter(|given| !given.is_empty()) {
+            Some(given) if given != name => return Err(other_name(given, name)),
+            _ => metadata.insert("name".to_owned(), name.into()),
+        };
         for server_owned in SERVER_OWNED {
             metadata.remove(server_owned);
         }
-    }
-    let place = namespace.map_or_else(String::new, |namespace| format!("{namespace}/")) + name;
-    let unknown = kind.prune(&mut body);
-    take_in(kind, &mut body)?;
-    let mut warnings = Vec::new();
-    match validation {
-        FieldValidation::Strict if !unknown.is_empty() => return Err(not_declared(kind, &place, &unknown)),
-        FieldValidation::Strict if !document.duplicates.is_empty() => {
-            return Err(Status::strict(kind, &[], &document.duplicates).into());
+        Ok(())
+    })?;
+    let warnings = taken.judge(validation, |unknown, duplicates| match unknown {
+        [] => Status::strict(kind, &[], duplicates).into(),
+        unknown => {
+            let place = namespace.map_or_else(String::new, |namespace| format!("{namespace}/")) + name;
+            not_declared(kind, &place, unknown)
         }
-        FieldValidation::Warn => {
-            warnings.extend(unknown.iter().map(|field| format!("unknown field {field:?}")));
-            warnings.extend(document.duplicates.iter().map(|field| format!("duplicate field {field:?}")));
-        }
-        FieldValidation::Strict | FieldValidation::Ignore => {}
+    })?;
+    drop_nulls(&mut taken.body);
+    drop_empty(&mut taken.body);
+    Ok(Admitted { body: taken.body, given: Given::Nothing, warnings })
+}
+
+/// A document as one of its kind at its place, and what of it is not.
+struct Taken {
+    body: Value,
+    unknown: Vec<String>,
+    duplicates: Vec<String>,
+}
+
+impl Taken {
+    /// `own` takes out of the metadata what is not the client's to say, or refuses it.
+    fn of(
+        kind: &Kind,
+        namespace: Option<&str>,
+        document: Document,
+        own: impl FnOnce(&mut Map<String, Value>) -> Result<(), Failure>,
+    ) -> Result<Self, Failure> {
+        let mut body = document.value;
+        identify(kind, &mut body)?;
+        place(kind, namespace, &mut body)?;
+        own(body["metadata"].as_object_mut().expect("identified above"))?;
+        let unknown = kind.prune(&mut body);
+        take_in(kind, &mut body)?;
+        Ok(Self { body, unknown, duplicates: document.duplicates })
     }
-    drop_nulls(&mut body);
-    drop_empty(&mut body);
-    Ok(Admitted { body, given: Given::Nothing, warnings })
+
+    /// What to warn of: fields that were dropped or given twice. Strict validation refuses them.
+    fn judge(
+        &self,
+        validation: FieldValidation,
+        refuse: impl FnOnce(&[String], &[String]) -> Failure,
+    ) -> Result<Vec<String>, Failure> {
+        let Self { unknown, duplicates, .. } = self;
+        match validation {
+            FieldValidation::Strict if !unknown.is_empty() || !duplicates.is_empty() => {
+                Err(refuse(unknown, duplicates))
+            }
+            FieldValidation::Warn => {
+                let unknown = unknown.iter().map(|field| format!("unknown field {field:?}"));
+                Ok(unknown.chain(duplicates.iter().map(|field| format!("duplicate field {field:?}"))).collect())
+            }
+            FieldValidation::Strict | FieldValidation::Ignore => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Lists and maps of metadata that are empty are as good as absent: a client that sends them changes nothing.
+pub fn drop_empty(body: &mut Value) {
+    let Some(metadata) = body["metadata"].as_object_mut() else { return };
+    metadata.retain(|_, value| match value {
+        Value::Object(map) => !map.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
+    });
 }
 
 /// Brings what may be written in several forms into the one that is stored.

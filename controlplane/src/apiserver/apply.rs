@@ -10,10 +10,10 @@ use torch_remote_api::managed::{Applied, Conflict, Owners};
 use torch_remote_api::status::Status;
 
 use super::admission::{self, Admitted};
-use super::body;
 use super::failure::Failure;
 use super::objects::Call;
 use super::render::{View, answer};
+use super::{body, preconditions};
 use crate::store::{Error, Object, Write};
 use crate::telemetry;
 
@@ -47,7 +47,7 @@ impl Call {
                     None => continue,
                 },
             };
-            let object = self.finish(write, object, configuration.dry_run).await?;
+            let object = self.finish(write, object, code, configuration.dry_run).await?;
             let before = live.as_ref().map(|live| &live.body);
             warnings.extend(self.server.advisor().advise(self.kind, &object.body, before).await);
             return Ok(answer(code, &view.object(&object.body, true), &warnings));
@@ -97,13 +97,12 @@ impl Call {
             return Err(Status::not_found(self.kind, &self.name).into());
         }
         self.may_make()?;
-        let metadata = &with.body["metadata"];
-        if let Some(uid) = metadata["uid"].as_str().filter(|uid| !uid.is_empty()) {
+        if let Some(uid) = preconditions::of(&with.body)?.uid {
             let why =
                 format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
             return Err(Status::conflict(self.kind, &self.name, &why).into());
         }
-        if metadata["generateName"].as_str().is_some_and(|prefix| !prefix.is_empty()) {
+        if with.body["metadata"]["generateName"].as_str().is_some_and(|prefix| !prefix.is_empty()) {
             let wrong = FieldError::forbidden("metadata.generateName", "an apply names the object it makes");
             return Err(Status::invalid(self.kind, &self.name, &[wrong]).into());
         }

@@ -39,10 +39,14 @@ impl DeleteOptions {
                 ))
             })
         });
+        let dry_run = parameters::dry_run(&asked)? || call.parameters.dry_run()?;
+        if let Some(record) = call.record.as_ref().filter(|_| dry_run) {
+            record.dry_run();
+        }
         Ok(Self {
             require: Preconditions { uid: text("uid")?.map(str::to_owned), version: version.transpose()? },
             propagation: propagation(call, &body)?,
-            dry_run: parameters::dry_run(&asked)? || call.parameters.dry_run()?,
+            dry_run,
         })
     }
 }

@@ -38,16 +38,21 @@ impl Failure {
 
     /// 422 for query parameters, which belong to no kind of ours.
     pub fn invalid_options(name: &str, errors: &[FieldError]) -> Self {
+        Self::invalid("meta.k8s.io", name, errors)
+    }
+
+    /// 422 for a document that is stored nowhere, and so has no name.
+    pub fn invalid(group: &str, kind: &str, errors: &[FieldError]) -> Self {
         let mut status =
-            Status::failure(Reason::Invalid, format!("{name}.meta.k8s.io \"\" is invalid: {}", aggregate(errors)));
+            Status::failure(Reason::Invalid, format!("{kind}.{group} \"\" is invalid: {}", aggregate(errors)));
         let causes = errors.iter().map(|error| StatusCause {
             reason: error.cause.reason().to_owned(),
             message: error.body(),
             field: error.field.clone(),
         });
         status.details = Some(Details {
-            group: "meta.k8s.io".to_owned(),
-            kind: name.to_owned(),
+            group: group.to_owned(),
+            kind: kind.to_owned(),
             causes: causes.collect(),
             ..Details::default()
         });

@@ -1,7 +1,7 @@
 //! Nobody grants what it does not have: roles and bindings are judged against the rights of who writes them.
 
 use serde_json::Value;
-use torch_remote_api::rbac::{Action, Binding, Decision, PolicyRule, Role, builtin};
+use torch_remote_api::rbac::{self, Action, Binding, Decision, PolicyRule, Role, builtin};
 use torch_remote_api::status::Status;
 use torch_remote_api::{Kind, by_plural};
 
@@ -48,20 +48,19 @@ impl Call {
 
     fn may_write_role(&self, name: &str, role: &Value) -> Result<(), Failure> {
         let namespace = self.namespace.as_deref().unwrap_or_default();
-        let policy = self.server.policies().current();
         let escalate = Action::on("escalate", (self.kind.group, self.kind.plural), namespace, name);
-        if policy.decide(self.caller.user(), &escalate).allowed() {
+        if self.server.policies().decide(self.caller.user(), &escalate).allowed() {
             return Ok(());
         }
         let mut rules = read::<Role>(role)?.rules;
         rules.extend(restored(self.resource == Resource::CLUSTER_ROLES, name));
-        policy.may_grant(self.caller.user(), namespace, &rules).map_err(|why| self.forbidden(name, &why))?;
+        self.has(namespace, &rules).map_err(|why| self.forbidden(name, &why))?;
         if !role["aggregationRule"].is_null() {
             let star = || vec!["*".to_owned()];
             let everything =
                 PolicyRule { verbs: star(), api_groups: star(), resources: star(), ..PolicyRule::default() };
             let why = "must have cluster-admin privileges to use the aggregationRule";
-            policy.may_grant(self.caller.user(), "", &[everything]).map_err(|_| self.forbidden(name, why))?;
+            self.has("", &[everything]).map_err(|_| self.forbidden(name, why))?;
         }
         Ok(())
     }
@@ -70,17 +69,23 @@ impl Call {
         let namespace = self.namespace.as_deref().unwrap_or_default();
         let role = read::<Binding>(binding)?.role_ref;
         let plural = if role.kind == "Role" { Resource::ROLES.plural } else { Resource::CLUSTER_ROLES.plural };
-        let policy = self.server.policies().current();
         let bind = Action::on("bind", (self.kind.group, plural), namespace, &role.name);
-        if policy.decide(self.caller.user(), &bind).allowed() {
+        if self.server.policies().decide(self.caller.user(), &bind).allowed() {
             return Ok(());
         }
-        let Some(mut rules) = policy.rules(&role, namespace).map(|rules| rules.to_vec()) else {
+        let rules = self.server.policies().current().rules(&role, namespace);
+        let Some(mut rules) = rules.map(|rules| rules.to_vec()) else {
             let kind: &Kind = by_plural(self.kind.group, plural).unwrap_or(self.kind);
             return Err(Status::not_found(kind, &role.name).into());
         };
         rules.extend(restored(plural == Resource::CLUSTER_ROLES.plural, &role.name));
-        policy.may_grant(self.caller.user(), namespace, &rules).map_err(|why| self.forbidden(name, &why))
+        self.has(namespace, &rules).map_err(|why| self.forbidden(name, &why))
+    }
+
+    /// Whether the caller has all these rights in the namespace. They are compared when nobody waits for the policy any more: it takes a while.
+    fn has(&self, namespace: &str, rules: &[PolicyRule]) -> Result<(), String> {
+        let held = self.server.policies().current().rules_of(self.caller.user(), namespace);
+        rbac::may_grant(self.caller.user(), &held, rules)
     }
 
     fn forbidden(&self, name: &str, why: &str) -> Failure {

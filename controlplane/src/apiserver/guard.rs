@@ -8,7 +8,8 @@ use std::time::Instant;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use torch_remote_api::rbac::{Decision, Target};
 use torch_remote_api::status::Status;
 
@@ -17,7 +18,8 @@ use super::asks::{Asked, Asks};
 use super::audit::Made;
 use super::failure::{Failure, Said};
 use super::impersonate::impersonated;
-use super::limit::{Held, Lane, Place, TooMuch};
+use super::limit::{self, Held, Lane, Place, TooMuch};
+use super::parameters::Parameters;
 use crate::auth::{Caller, Refused};
 use crate::store::audit::Entry;
 use crate::telemetry;
@@ -38,7 +40,8 @@ pub(super) async fn guard(State(gate): State<Gate>, mut request: Request, next: 
     // A path that there is not is a path: who may not call it does not learn that.
     let asks = path.and_then(|path| gate.asks.get(&path).copied()).unwrap_or(Asks::Path);
     let asked = Asked::of(asks, &mut request).await;
-    let mut call = Guarded { server: gate.server, entry: entry(&asked, &request), asked, place: None };
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+    let mut call = Guarded { server: gate.server, entry: entry(&asked, &request, peer), asked, peer, place: None };
     let (caller, reason) = match call.admit(request.headers()).await {
         Ok(admitted) => admitted,
         Err(refusal) => return call.refuse(refusal),
@@ -57,8 +60,9 @@ pub(super) async fn guard(State(gate): State<Gate>, mut request: Request, next: 
         Ok(pending) => pending,
         Err(failure) => return failure.into_response(),
     };
+    request.extensions_mut().insert(pending.record());
     let response = next.run(request).await;
-    pending.done(|entry| finish(entry, &response));
+    pending.done(response.status().is_success(), |entry| finish(entry, &response));
     response
 }
 
@@ -66,6 +70,8 @@ struct Guarded {
     server: Server,
     asked: Asked,
     entry: Entry,
+    /// Where it comes from.
+    peer: Option<SocketAddr>,
     /// Among those that its caller has at once; until it is answered.
     place: Option<Place>,
 }
@@ -85,10 +91,7 @@ impl From<Failure> for Refusal {
 impl Guarded {
     /// Who calls, as whom, and by what it is allowed.
     async fn admit(&mut self, headers: &HeaderMap) -> Result<(Caller, String), Refusal> {
-        let caller = match self.server.authenticator().caller(headers).await {
-            Ok(caller) => caller,
-            Err(refused) => return Err(self.unauthorized(&refused)),
-        };
+        let caller = self.authenticate(headers).await?;
         tracing::Span::current().record("user", &caller.name);
         self.entry.who.clone_from(&caller.name);
         self.entry.groups.clone_from(&caller.groups);
@@ -115,19 +118,49 @@ impl Guarded {
         };
         let action = self.asked.action();
         match policy.decide(caller.user(), &action) {
-            Decision::Allowed(by) => Ok((caller, by.to_string())),
+            Decision::Allowed(by) => Ok((caller, by)),
             Decision::Denied(why) => Err(Failure::from(Status::denied(&caller.name, &action, &why)).into()),
         }
     }
 
-    fn unauthorized(&mut self, refused: &Refused) -> Refusal {
+    /// Who calls. An address that has called too often without a good token is not looked at for a while, but for tokens that were good lately. Callers on this
+    /// machine always are, so that its owner gets in.
+    async fn authenticate(&mut self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        let credential = headers.get(AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+        let (server, now) = (self.server.clone(), Instant::now());
+        let here = self.peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+        // A look at an empty bucket counts as a refusal, so it is last.
+        if !here
+            && !server.accepted().knows(credential, now)
+            && let Err(much) = server.limits().look(Lane::Failures, &self.network(), now)
+        {
+            return Err(too_many(much, &mut self.entry));
+        }
+        match server.authenticator().caller(headers).await {
+            Ok(caller) => {
+                server.accepted().note(credential, Instant::now());
+                Ok(caller)
+            }
+            Err(refused) => Err(self.unauthorized(&refused, credential)),
+        }
+    }
+
+    fn unauthorized(&mut self, refused: &Refused, credential: &[u8]) -> Refusal {
         metrics::counter!("torchremote_auth_failures_total").increment(1);
         tracing::info!(%refused, path = self.asked.path, "call refused");
-        let address = self.entry.peer.rsplit_once(':').map_or("", |(address, _)| address).to_owned();
-        match self.server.limits().take(Lane::Failures, &address, Instant::now()) {
+        if refused.unjudged() {
+            return Failure::unauthorized(refused).into();
+        }
+        self.server.accepted().forget(credential);
+        match self.server.limits().take(Lane::Failures, &self.network(), Instant::now()) {
             Ok(()) => Failure::unauthorized(refused).into(),
             Err(much) => too_many(much, &mut self.entry),
         }
+    }
+
+    /// What counts as its address.
+    fn network(&self) -> String {
+        self.peer.map(|peer| limit::network(peer.ip())).unwrap_or_default()
     }
 
     fn refuse(mut self, Refusal { failure, told }: Refusal) -> Response {
@@ -153,14 +186,19 @@ fn too_many(much: TooMuch, entry: &mut Entry) -> Refusal {
     Refusal { failure: Status::too_many_requests(seconds).into(), told: much.tell.is_some() }
 }
 
-fn entry(asked: &Asked, request: &Request) -> Entry {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+fn entry(asked: &Asked, request: &Request, peer: Option<SocketAddr>) -> Entry {
     // `00-TRACE-SPAN-FLAGS`.
     let trace = telemetry::traceparent().and_then(|text| text.split('-').nth(1).map(str::to_owned));
+    // With what was asked beside it: selectors, `dryRun`.
+    let path = request.uri().path_and_query().map_or_else(|| asked.path.clone(), ToString::to_string);
+    let dry_run = || Parameters::parse(request.uri()).and_then(|parameters| parameters.dry_run());
     let mut entry = Entry {
         verb: asked.verb.to_owned(),
-        path: asked.path.clone(),
-        peer: peer.map(|ConnectInfo(peer)| peer.to_string()).unwrap_or_default(),
+        path,
+        // A token is given whatever is asked, and is good.
+        dry_run: !asked.keeps_alive() && dry_run().unwrap_or(false),
+        received: Some(Instant::now()),
+        peer: peer.map(|peer| peer.to_string()).unwrap_or_default(),
         trace,
         ..Entry::default()
     };

@@ -1,6 +1,7 @@
 //! Acting as another: the headers `Impersonate-*`, for callers who have the verb `impersonate` on whom they name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use http::HeaderMap;
 use torch_remote_api::rbac::{AUTHENTICATED, Action, Decision, Policy, Target};
@@ -30,7 +31,7 @@ pub fn impersonated(policy: &Policy, caller: &Caller, headers: &HeaderMap) -> Re
             return Err(Status::denied(&caller.name, &action, &why).into());
         }
     }
-    Ok(Some(wish.caller()))
+    Ok(Some(Caller { actor: Some(Arc::new(caller.clone())), ..wish.caller() }))
 }
 
 struct Wish {
@@ -101,7 +102,7 @@ impl Wish {
         if !said(AUTHENTICATED) && !said(UNAUTHENTICATED) {
             groups.push(more.to_owned());
         }
-        Caller { name: self.user, groups, uid: self.uid, extra: self.extra }
+        Caller { name: self.user, groups, uid: self.uid, extra: self.extra, actor: None }
     }
 }
 

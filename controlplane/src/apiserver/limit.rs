@@ -1,11 +1,13 @@
 //! How much one caller may ask for: a bucket of tokens each, refilled at a rate; a lane of its own for what keeps leases alive; a number of watches.
 //!
-//! Pure but for the mutex: time comes in. Administrators are not limited, so that there is a way in while somebody else floods. Bounded: callers that are
-//! quiet are forgotten.
+//! Pure but for the mutexes: time comes in. Administrators are not limited, once they are known to be such; so that they can be known while somebody else floods,
+//! the guard looks at credentials that were good lately, and at those of callers on this machine, whatever their address has used up. Bounded: callers that
+//! are quiet are forgotten.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Callers remembered; beyond, those with a full bucket are forgotten.
@@ -74,7 +76,9 @@ pub struct TooMuch {
 #[derive(Debug)]
 pub struct Limits {
     settings: Settings,
-    buckets: Mutex<HashMap<(Lane, String), Bucket>>,
+    callers: Mutex<HashMap<(Lane, String), Bucket>>,
+    /// Of the lane of failures, apart: nobody has to be known to fill it.
+    addresses: Mutex<HashMap<(Lane, String), Bucket>>,
     held: Mutex<HashMap<(Held, String), usize>>,
 }
 
@@ -109,9 +113,14 @@ impl Bucket {
     }
 
     fn take(&mut self, rate: Rate, now: Instant) -> Result<(), TooMuch> {
+        self.look(rate, now)?;
+        self.tokens -= 1.0;
+        Ok(())
+    }
+
+    fn look(&mut self, rate: Rate, now: Instant) -> Result<(), TooMuch> {
         self.refill(rate, now);
         if self.tokens >= 1.0 {
-            self.tokens -= 1.0;
             return Ok(());
         }
         self.refused += 1;
@@ -128,7 +137,7 @@ impl Bucket {
 impl Limits {
     /// With full buckets.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, buckets: Mutex::default(), held: Mutex::default() }
+        Self { settings, callers: Mutex::default(), addresses: Mutex::default(), held: Mutex::default() }
     }
 
     fn rate(&self, lane: Lane) -> Rate {
@@ -139,13 +148,18 @@ impl Limits {
         }
     }
 
+    fn buckets(&self, lane: Lane) -> MutexGuard<'_, HashMap<(Lane, String), Bucket>> {
+        let buckets = if lane == Lane::Failures { &self.addresses } else { &self.callers };
+        buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes a token from the bucket of this caller.
     ///
     /// # Errors
     /// It is empty.
     pub fn take(&self, lane: Lane, who: &str, now: Instant) -> Result<(), TooMuch> {
         let rate = self.rate(lane);
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.buckets(lane);
         if buckets.len() >= REMEMBERED {
             buckets.retain(|(lane, _), bucket| {
                 let rate = self.rate(*lane);
@@ -159,6 +173,18 @@ impl Limits {
             Entry::Occupied(mut bucket) => bucket.get_mut().take(rate, now),
             Entry::Vacant(place) if room => place.insert(Bucket::full(rate, now)).take(rate, now),
             Entry::Vacant(_) => Ok(()),
+        }
+    }
+
+    /// Whether there is a token in the bucket of this caller, which stays there.
+    ///
+    /// # Errors
+    /// It is empty.
+    pub fn look(&self, lane: Lane, who: &str, now: Instant) -> Result<(), TooMuch> {
+        let mut buckets = self.buckets(lane);
+        match buckets.get_mut(&(lane, who.to_owned())) {
+            Some(bucket) => bucket.look(self.rate(lane), now),
+            None => Ok(()),
         }
     }
 
@@ -200,6 +226,14 @@ impl Drop for Place {
     }
 }
 
+/// What counts as one address: of IPv6 the first 64 bits, since whoever has one of them has them all.
+pub fn network(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("{}/64", Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,15 +261,40 @@ mod tests {
     }
 
     #[test]
+    fn a_look_takes_nothing_and_says_when_there_is_nothing() {
+        let (limits, start) = (limits(), Instant::now());
+        for _ in 0..3 {
+            assert_eq!(limits.look(Lane::Failures, "here", start), Ok(()));
+            assert_eq!(limits.take(Lane::Failures, "here", start), Ok(()));
+        }
+        assert!(limits.look(Lane::Failures, "here", start).is_err());
+        assert_eq!(limits.look(Lane::Failures, "elsewhere", start), Ok(()));
+        assert_eq!(limits.look(Lane::Failures, "here", start + Duration::from_secs(1)), Ok(()));
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(of("2001:db8:1:2:a:b:c:d"), of("2001:db8:1:2::1"));
+        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
+    }
+
+    #[test]
     fn callers_that_are_quiet_are_forgotten_and_those_that_are_not_are_not() {
         let (limits, start) = (limits(), Instant::now());
         for caller in 0..REMEMBERED {
             limits.take(Lane::Requests, &caller.to_string(), start).unwrap();
         }
         assert_eq!(limits.take(Lane::Requests, "new", start), Ok(()), "nobody is locked out");
-        assert_eq!(limits.buckets.lock().unwrap().len(), REMEMBERED);
+        assert_eq!(limits.callers.lock().unwrap().len(), REMEMBERED);
+        for _ in 0..3 {
+            limits.take(Lane::Failures, "here", start).unwrap();
+        }
+        assert!(limits.take(Lane::Failures, "here", start).is_err(), "addresses have their own places");
         limits.take(Lane::Requests, "new", start + Duration::from_secs(10)).unwrap();
-        assert_eq!(limits.buckets.lock().unwrap().len(), 1);
+        assert_eq!(limits.callers.lock().unwrap().len(), 1);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use torch_remote_api::managed::{Given, Owners, Writer};
 use torch_remote_api::status::Status;
 
 use super::admission::{self, Admitted};
-use super::audit::Made;
+use super::audit::{Made, Record};
 use super::delete_options::DeleteOptions;
 use super::failure::Failure;
 use super::parameters::{Asked, FieldValidation, ListOptions, Parameters};
@@ -34,6 +34,8 @@ pub struct Call {
     pub server: Server,
     /// Who calls.
     pub caller: Caller,
+    /// Its row in the audit; none: it may write nothing.
+    pub record: Option<Record>,
     /// The kind.
     pub kind: &'static Kind,
     /// Where it is stored.
@@ -125,7 +127,8 @@ impl Call {
         let dry_run = self.parameters.dry_run()?;
         let writer = self.parameters.writer("CreateOptions", &self.headers)?;
         let Admitted { mut body, mut warnings, .. } = self.admit(body::object(&self.headers, bytes)?)?;
-        // Owned is what the client says; what the server adds belongs to nobody.
+        // Owned is what the client says; what the server adds belongs to nobody. Owners that the body names own nothing of it, as in Kubernetes: against
+        // the empty object before it every field is new, and who writes a field takes it from all others.
         let owners = self.writer(&writer).update(Owners::default(), &Value::Null, &body);
         let generated = admission::nameless(&body);
         admission::complete(self.kind, &self.caller, telemetry::traceparent().as_deref(), &mut body)?;
@@ -139,7 +142,7 @@ impl Call {
             match write.create(self.resource, body.clone()).await {
                 Ok(object) => {
                     let object = write.attribute(&object.key(self.resource), owners.encode()).map_err(refused)?;
-                    break self.finish(write, object, dry_run).await?;
+                    break self.finish(write, object, StatusCode::CREATED, dry_run).await?;
                 }
                 // Another name by chance is as good.
                 Err(Error::AlreadyExists { .. }) if generated && tries < NAMES => {
@@ -172,7 +175,7 @@ impl Call {
         }
         let object = self.replace(&mut write, &old, body).await?;
         let object = self.own(&mut write, &old, &object, self.writer(&writer), given)?;
-        let object = self.finish(write, object, dry_run).await?;
+        let object = self.finish(write, object, StatusCode::OK, dry_run).await?;
         warnings.extend(self.server.advisor().advise(self.kind, &object.body, Some(&old.body)).await);
         Ok(answer(StatusCode::OK, &view.object(&object.body, true), &warnings))
     }
@@ -212,7 +215,7 @@ impl Call {
         let Admitted { body, given, mut warnings } = self.admit(Document { value: patched, duplicates })?;
         let object = self.replace(&mut write, &old, body).await?;
         let object = self.own(&mut write, &old, &object, self.writer(&writer), given)?;
-        let object = self.finish(write, object, dry_run).await?;
+        let object = self.finish(write, object, StatusCode::OK, dry_run).await?;
         warnings.extend(self.server.advisor().advise(self.kind, &object.body, Some(&old.body)).await);
         Ok(answer(StatusCode::OK, &view.object(&object.body, true), &warnings))
     }
@@ -229,11 +232,14 @@ impl Call {
         let deletion = deletion.map_err(|error| self.refused(error))?;
         let body = match deletion {
             Deletion::Removed(object) => {
-                self.finish(write, object.clone(), options.dry_run).await?;
+                self.finish(write, object.clone(), StatusCode::OK, options.dry_run).await?;
                 let status = Status::deleted(self.kind, &self.name, object.uid());
                 serde_json::to_value(status).map_err(|error| Status::internal(&error.to_string()))?
             }
-            Deletion::Marked(object) => view.object(&self.finish(write, object, options.dry_run).await?.body, true),
+            Deletion::Marked(object) => {
+                let object = self.finish(write, object, StatusCode::OK, options.dry_run).await?;
+                view.object(&object.body, true)
+            }
         };
         Ok(answer(StatusCode::OK, &body, &[]))
     }
@@ -248,6 +254,16 @@ impl Call {
             admission::may_delete(self.kind, object.name())?;
             lease::may_change(self, object)?;
         }
+        let mut newest = None;
+        let deleted = self.delete_each(&list, &options, &mut newest).await;
+        // Also of those before the one that could not be deleted.
+        self.known(newest).await;
+        deleted?;
+        Ok(answer(StatusCode::OK, &view.list(&list), &[]))
+    }
+
+    /// Deletes one after another, until one cannot be deleted; `newest` is the version of the last.
+    async fn delete_each(&self, list: &List, options: &DeleteOptions, newest: &mut Option<i64>) -> Result<(), Failure> {
         for object in &list.items {
             let key = Key::new(self.resource, object.namespace(), object.name());
             let mut write = self.begin().await?;
@@ -255,13 +271,13 @@ impl Call {
             let require = Preconditions { uid: Some(uid), version: options.require.version };
             match write.delete_as(&key, &require, options.propagation).await {
                 Ok(_) if options.dry_run => {}
-                Ok(_) => write.commit().await.map(drop).map_err(|error| self.refused(error))?,
+                Ok(_) => *newest = (*newest).max(self.commit(write, object.name(), StatusCode::OK).await?),
                 Err(Error::NotFound { .. }) => {}
                 Err(Error::OtherUid { .. }) if options.require.uid.is_none() => {}
                 Err(error) => return Err(Failure::store(self.kind, object.name(), error)),
             }
         }
-        Ok(answer(StatusCode::OK, &view.list(&list), &[]))
+        Ok(())
     }
 
     /// Reads the body's fields as strictly as the caller asks.
@@ -328,28 +344,45 @@ impl Call {
         Ok(object)
     }
 
-    /// Commits, unless nothing is to be kept; the object then has the version it got.
+    /// Commits, unless nothing is to be kept; the object then has the version it got. The answer will be `code`.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn finish(&self, write: Write, mut object: Object, dry_run: bool) -> Result<Object, Failure> {
+    pub async fn finish(
+        &self,
+        write: Write,
+        mut object: Object,
+        code: StatusCode,
+        dry_run: bool,
+    ) -> Result<Object, Failure> {
         if dry_run {
             return Ok(object);
         }
-        let name = object.name().to_owned();
-        let version = write.commit().await.map_err(|error| Failure::store(self.kind, &name, error))?;
+        let version = self.commit(write, object.name(), code).await?;
+        self.known(version).await;
         if let Some(version) = version {
-            // Who is told that a role has changed may count on it, here and now.
-            if self.resource.decides()
-                && let Err(error) = self.server.cache().reach(version).await
-            {
-                tracing::debug!(
-                    error = &error as &dyn std::error::Error,
-                    "a role has changed; this replica will know soon"
-                );
-            }
             object.body["metadata"]["resourceVersion"] = version.to_string().into();
         }
         Ok(object)
+    }
+
+    async fn commit(&self, write: Write, name: &str, code: StatusCode) -> Result<Option<i64>, Failure> {
+        let Some(record) = &self.record else {
+            tracing::error!(kind = self.kind.kind, name, "a write without a row in the audit is refused");
+            return Err(Status::internal("the call has no row in the audit, so it may not write").into());
+        };
+        record.commit(write, code, name).await.map_err(|error| Failure::store(self.kind, name, error))
+    }
+
+    /// Waits until this replica judges by a role or a binding of this version: who is told that it has changed may count on it, here and now.
+    async fn known(&self, version: Option<i64>) {
+        if let Some(version) = version.filter(|_| self.resource.decides())
+            && let Err(error) = self.server.cache().reach(version).await
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a role has changed; this replica is behind and judges by what was before until it has caught up"
+            );
+        }
     }
 }

@@ -12,7 +12,7 @@ use torch_remote_api::table::{Include, partial, table};
 use super::failure::Failure;
 use super::negotiate::{self, Form};
 use super::parameters::{Continue, Parameters};
-use crate::store::{Key, List, Object};
+use crate::store::{Key, List};
 
 /// Characters of a warning, before it is quoted.
 const LONGEST_WARNING: usize = 256;
@@ -107,12 +107,12 @@ impl View {
 
     /// A list.
     pub fn list(&self, list: &List) -> Value {
-        self.list_until(list, list.items.last().filter(|_| list.more))
+        let last = list.items.last().filter(|_| list.more);
+        self.list_until(list, last.map(|last| (last.namespace(), last.name())))
     }
 
-    /// A list that was read up to `last`, if there is more.
-    pub fn list_until(&self, list: &List, last: Option<&Object>) -> Value {
-        let last = last.map(|last| (last.namespace(), last.name()));
+    /// A list that was read up to `last`, a namespace and a name, if there is more.
+    pub fn list_until(&self, list: &List, last: Option<(&str, &str)>) -> Value {
         let metadata = metadata(list.resource_version, last, list.remaining);
         let shown: Vec<_> = list.items.iter().map(|object| self.kind.shown(&object.body)).collect();
         let items = shown.iter().map(|object| &**object);

@@ -13,6 +13,7 @@ use torch_remote_api::status::{Reason, Status};
 use torch_remote_api::{Kind, kinds};
 
 use super::asks::Asks;
+use super::audit::Record;
 use super::failure::Failure;
 use super::objects::Call;
 use super::parameters::Parameters;
@@ -198,6 +199,7 @@ async fn objects(server: Server, kind: &'static Kind, mut request: Request) -> R
     };
     let call = Call {
         caller: caller(&parts.extensions)?,
+        record: parts.extensions.get::<Record>().cloned(),
         server,
         kind,
         resource,
@@ -280,7 +282,7 @@ async fn ask_access_of(State(server): State<Server>, mut request: Request) -> Re
 
 async fn ask_rules(State(server): State<Server>, request: Request) -> Result<Response, Failure> {
     let (caller, question) = question(request).await?;
-    review::rules(&server.policies().current(), &caller, &question).map(|answer| review::created(&answer))
+    review::rules(server.policies(), &caller, &question).map(|answer| review::created(&answer))
 }
 
 pub(super) async fn question(request: Request) -> Result<(Caller, Value), Failure> {

@@ -50,7 +50,7 @@ pub async fn scale(call: &Call, stream: Body) -> Result<Response, Failure> {
     let new = write.update(&call.key(), pool, &require).await.map_err(|error| call.refused(error))?;
     admission::judge(call.kind, &new.body, Some(&old.body))?;
     let new = call.own(&mut write, &old, &new, call.writer(&writer), Given::Nothing)?;
-    let new = call.finish(write, new, dry_run).await?;
+    let new = call.finish(write, new, StatusCode::OK, dry_run).await?;
     let warnings = call.server.advisor().advise(call.kind, &new.body, Some(&old.body)).await;
     Ok(answer(StatusCode::OK, &shown(&new), &warnings))
 }
@@ -74,7 +74,7 @@ async fn apply(call: &Call, bytes: &[u8], dry_run: bool) -> Result<Response, Fai
     let new = write.update(&call.key(), object, &require).await.map_err(|error| call.refused(error))?;
     admission::judge(call.kind, &new.body, Some(&old.body))?;
     let new = write.attribute(&call.key(), owners.encode()).map_err(|error| call.refused(error))?;
-    let new = call.finish(write, new, dry_run).await?;
+    let new = call.finish(write, new, StatusCode::OK, dry_run).await?;
     let warnings = call.server.advisor().advise(call.kind, &new.body, Some(&old.body)).await;
     Ok(answer(StatusCode::OK, &shown(&new), &warnings))
 }

@@ -16,7 +16,8 @@ pub struct Selection {
     /// One namespace, or all.
     pub namespace: Option<String>,
     labels: LabelSelector,
-    fields: FieldSelector,
+    /// Requirements on fields.
+    pub fields: FieldSelector,
 }
 
 impl Selection {

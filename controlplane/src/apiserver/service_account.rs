@@ -4,9 +4,9 @@ use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
 use torch_remote_api::by_plural;
-use torch_remote_api::field::{Cause, FieldError, aggregate};
+use torch_remote_api::field::{Cause, FieldError};
 use torch_remote_api::service_account;
-use torch_remote_api::status::{Details, Reason, Status, StatusCause};
+use torch_remote_api::status::Status;
 use torch_remote_api::token::{ACCOUNT_SECONDS, API_AUDIENCE, API_TYPE, AccountClaim, ApiClaims, BoundClaim};
 
 use super::body;
@@ -171,20 +171,7 @@ fn bound(reference: &Value) -> Result<Option<(String, Option<String>)>, Failure>
 }
 
 fn invalid(wrong: &[FieldError]) -> Failure {
-    let message = format!("TokenRequest.authentication.k8s.io \"\" is invalid: {}", aggregate(wrong));
-    let mut status = Status::failure(Reason::Invalid, message);
-    let causes = wrong.iter().map(|error| StatusCause {
-        reason: error.cause.reason().to_owned(),
-        message: error.body(),
-        field: error.field.clone(),
-    });
-    status.details = Some(Details {
-        group: "authentication.k8s.io".to_owned(),
-        kind: "TokenRequest".to_owned(),
-        causes: causes.collect(),
-        ..Details::default()
-    });
-    status.into()
+    Failure::invalid("authentication.k8s.io", "TokenRequest", wrong)
 }
 
 /// An object of the call's namespace that is there to stay.

@@ -5,6 +5,7 @@ use axum::response::Response;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, StatusCode};
 use torch_remote_api::Kind;
+use torch_remote_api::selector::FieldSelector;
 use torch_remote_api::status::Status;
 
 use super::failure::Failure;
@@ -23,12 +24,12 @@ pub trait VirtualKind: Send + Sync {
     /// The database failed.
     fn list<'a>(&'a self, namespace: Option<&'a str>) -> BoxFuture<'a, Result<List, Error>>;
 
-    /// Part of them, for kinds that have many; else all.
+    /// Part of them, for kinds that have many; else all. What the selector does not take may be among them.
     ///
     /// # Errors
     /// The database failed.
-    fn page<'a>(&'a self, page: Page<'a>) -> BoxFuture<'a, Result<List, Error>> {
-        self.list(page.namespace)
+    fn page<'a>(&'a self, page: Page<'a>) -> BoxFuture<'a, Result<Part, Error>> {
+        Box::pin(async move { Ok(Part { list: self.list(page.namespace).await?, next: None }) })
     }
 
     /// The one of that name.
@@ -47,8 +48,19 @@ pub struct Page<'a> {
     pub namespace: Option<&'a str>,
     /// At most so many.
     pub limit: Option<usize>,
-    /// Name of the last one of the page before.
+    /// What the page before said is [`next`](Part::next).
     pub after: Option<&'a str>,
+    /// Which are wanted; none: all.
+    pub fields: Option<&'a FieldSelector>,
+}
+
+/// Objects of one page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// Those that were found, perhaps none.
+    pub list: List,
+    /// The name after which there may be more.
+    pub next: Option<String>,
 }
 
 /// A call about objects of such a kind.
@@ -100,10 +112,9 @@ impl Look<'_> {
         let options = ListOptions::parse(self.parameters)?;
         let selection = Selection::parse(self.kind, self.namespace.clone(), self.parameters)?;
         let after = options.after.as_ref().map(|after| after.name.as_str());
-        let mut list = source.page(Page { namespace, limit: options.limit, after }).await.map_err(failed)?;
-        // Taken before the selection: the next page begins where this one was read to.
-        let next = list.items.last().filter(|_| list.more).cloned();
+        let page = Page { namespace, limit: options.limit, after, fields: Some(&selection.fields) };
+        let Part { mut list, next } = source.page(page).await.map_err(failed)?;
         list.items.retain(|object| selection.accepts_body(&object.body));
-        Ok(answer(StatusCode::OK, &view.list_until(&list, next.as_ref()), &[]))
+        Ok(answer(StatusCode::OK, &view.list_until(&list, next.as_deref().map(|name| ("", name))), &[]))
     }
 }

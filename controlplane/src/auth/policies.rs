@@ -1,49 +1,29 @@
 //! [`Policies`]: the roles and bindings as this replica knows them now, ready to decide.
 //!
-//! Read from the watch cache when a role or a binding has changed since, and else not: no statement, and no wait, for a call. A cache that is not loaded
-//! holds no role, so that nobody but administrators may do anything.
+//! Part of the watch cache, which tells it of each change of a role or a binding as it takes it up: a change costs what it changes, a question no statement.
+//! Questions do not wait for each other. They and changes do, so each is short: a question looks at the bindings of who asks; what takes longer (comparing
+//! the rights of two, rendering them) is done with what was taken out, after the policy was let go.
+//!
+//! What it guarantees:
+//! - It shows the objects of the four kinds as of one version of the store, never some of before a transaction and some of after it.
+//! - A change, also one that takes rights away, holds for every call that is judged after this replica has answered who made it: the answer waits until the cache
+//!   has reached the change's version. Should the cache be more than [`CATCH_UP`](crate::store::watch_cache::CATCH_UP) behind, the answer is given all the same,
+//!   and logged.
+//! - On another replica it holds when that one's cache has it: a fraction of a second later.
+//! - A cache that is not loaded holds no role, so that nobody but administrators may do anything.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use torch_remote_api::rbac::{Action, Decision, Policy, User};
+use torch_remote_api::rbac::{Action, Change, Decision, Policy, User};
 
-use crate::store::Resource;
-use crate::store::watch_cache::WatchCache;
-
-const DECIDING: [Resource; 4] =
-    [Resource::CLUSTER_ROLES, Resource::CLUSTER_ROLE_BINDINGS, Resource::ROLES, Resource::ROLE_BINDINGS];
-
-/// Decides by the newest policy. Cheap to share.
-#[derive(Debug)]
-pub struct Policies {
-    cache: Arc<WatchCache>,
-    /// With the number of the cache's change it shows.
-    current: RwLock<(u64, Arc<Policy>)>,
-    reading: Mutex<()>,
-}
+/// The newest policy.
+#[derive(Debug, Default)]
+pub struct Policies(RwLock<Policy>);
 
 impl Policies {
-    /// Over this cache.
-    pub fn new(cache: Arc<WatchCache>) -> Self {
-        Self { current: RwLock::new(read(&cache)), cache, reading: Mutex::new(()) }
-    }
-
-    /// The policy of now.
-    pub fn current(&self) -> Arc<Policy> {
-        let (seen, policy) = self.known();
-        if seen == self.cache.deciding() {
-            return policy;
-        }
-        // One call reads for all; the others go by what it has read when it has.
-        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let (seen, policy) = self.known();
-        if seen == self.cache.deciding() {
-            return policy;
-        }
-        let newer = read(&self.cache);
-        let policy = newer.1.clone();
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = newer;
-        policy
+    /// The policy of now, and until the answer is dropped: to take something out or to decide, no longer, since changes wait and all questions behind them.
+    pub fn current(&self) -> RwLockReadGuard<'_, Policy> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the user may.
@@ -51,14 +31,13 @@ impl Policies {
         self.current().decide(user, action)
     }
 
-    fn known(&self) -> (u64, Arc<Policy>) {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// For the cache: what changed, in order, at once.
+    pub(crate) fn change<'a>(&self, changes: impl IntoIterator<Item = Change<'a>>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).change(changes);
     }
-}
 
-fn read(cache: &WatchCache) -> (u64, Arc<Policy>) {
-    // Asked before the objects: what changes meanwhile is read again.
-    let seen = cache.deciding();
-    let objects: Vec<_> = DECIDING.into_iter().flat_map(|resource| cache.list(resource).0).collect();
-    (seen, Arc::new(Policy::new(&objects)))
+    /// For the cache: starts over.
+    pub(crate) fn reset(&self, policy: Policy) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
 }

@@ -64,6 +64,13 @@ pub enum Refused {
     Keys(#[source] crate::store::Error),
 }
 
+impl Refused {
+    /// Nothing is known of the token: what it would be judged by is not there. That is not the caller's fault.
+    pub fn unjudged(&self) -> bool {
+        matches!(self, Self::IssuerSilent | Self::Keys(_))
+    }
+}
+
 /// What a token must be to be accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected<'a> {

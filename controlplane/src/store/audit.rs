@@ -1,12 +1,17 @@
-//! The table `audit`: who did what. Rows are added in batches, read by page, and forgotten when they are old.
+//! The table `audit`: who did what. Rows are added in batches, or with the write they are of; read by page, and forgotten when they are old.
+
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 use super::Error;
 
 /// Characters kept of a text.
 const LONGEST: usize = 1024;
+
+/// Numbers looked through for one page.
+const WINDOW: i64 = 200_000;
 
 /// A row to add.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,6 +46,12 @@ pub struct Entry {
     pub code: u16,
     /// Trace of the call.
     pub trace: Option<String>,
+    /// Nothing was to be kept of it.
+    pub dry_run: bool,
+    /// When the call was received; none: as it is written.
+    pub received: Option<Instant>,
+    /// When it was answered; none: as it is written.
+    pub answered: Option<Instant>,
 }
 
 /// A row that was added.
@@ -48,7 +59,9 @@ pub struct Entry {
 pub struct Row {
     /// Its number; grows.
     pub id: i64,
-    /// When.
+    /// When the call was received.
+    pub received: DateTime<Utc>,
+    /// When it was answered.
     pub at: DateTime<Utc>,
     /// What.
     pub entry: Entry,
@@ -59,11 +72,11 @@ fn text(text: &str) -> String {
     text.chars().filter(|character| *character != '\0').take(LONGEST).collect()
 }
 
-/// Adds rows, all or none.
+/// Adds rows, all or none. The times in them are told from when this is called, so the connection is one that was waited for already.
 ///
 /// # Errors
 /// The database failed.
-pub async fn add(pool: &PgPool, entries: &[Entry]) -> Result<(), Error> {
+pub async fn add(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), Error> {
     let column = |of: fn(&Entry) -> &str| entries.iter().map(|entry| text(of(entry))).collect::<Vec<String>>();
     let optional = |of: fn(&Entry) -> Option<&str>| entries.iter().map(|entry| of(entry).map(text)).collect::<Vec<_>>();
     // An array of arrays must be rectangular, so groups travel as JSON.
@@ -71,12 +84,23 @@ pub async fn add(pool: &PgPool, entries: &[Entry]) -> Result<(), Error> {
         entries.iter().map(|entry| entry.groups.iter().map(|group| text(group)).collect()).collect();
     let decisions = column(|entry| if entry.denied { "Deny" } else { "Allow" });
     let codes: Vec<i32> = entries.iter().map(|entry| i32::from(entry.code)).collect();
+    let dry_runs: Vec<bool> = entries.iter().map(|entry| entry.dry_run).collect();
+    // One clock judges, the database's: how long ago is all that this process knows.
+    let now = Instant::now();
+    let ago = |of: fn(&Entry) -> Option<Instant>| {
+        let seconds = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
+        entries.iter().map(|entry| of(entry).map_or(0.0, seconds)).collect::<Vec<f64>>()
+    };
     let added = sqlx::query!(
-        "insert into audit (who, groups, impersonator, verb, grp, resource, subresource, ns, name, path, peer, decision, reason, code, trace)
-         select who, array(select jsonb_array_elements_text(groups)), impersonator, verb, grp, resource, subresource, ns, name, path, peer, decision, reason, code, trace
-         from unnest($1::text[], $2::jsonb[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-                     $12::text[], $13::text[], $14::integer[], $15::text[])
-              as e (who, groups, impersonator, verb, grp, resource, subresource, ns, name, path, peer, decision, reason, code, trace)",
+        "insert into audit (who, groups, impersonator, verb, grp, resource, subresource, ns, name, path, peer, decision, reason, code, trace, dry_run,
+                            received, at)
+         select who, array(select jsonb_array_elements_text(groups)), impersonator, verb, grp, resource, subresource, ns, name, path, peer, decision, reason,
+                code, trace, dry_run, at - received * interval '1 second', at - answered * interval '1 second'
+         from (select clock_now() - now() + clock_timestamp() as at) as written,
+              unnest($1::text[], $2::jsonb[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
+                     $12::text[], $13::text[], $14::integer[], $15::text[], $16::boolean[], $17::float8[], $18::float8[])
+              as e (who, groups, impersonator, verb, grp, resource, subresource, ns, name, path, peer, decision, reason, code, trace, dry_run,
+                    received, answered)",
         &column(|entry| &entry.who),
         &groups,
         &optional(|entry| entry.impersonator.as_deref()) as &[Option<String>],
@@ -91,27 +115,82 @@ pub async fn add(pool: &PgPool, entries: &[Entry]) -> Result<(), Error> {
         &decisions,
         &column(|entry| &entry.reason),
         &codes,
-        &optional(|entry| entry.trace.as_deref()) as &[Option<String>]
+        &optional(|entry| entry.trace.as_deref()) as &[Option<String>],
+        &dry_runs,
+        &ago(|entry| entry.received),
+        &ago(|entry| entry.answered)
     );
-    added.execute(pool).await.map_err(Error::database("write the audit")).map(drop)
+    added.execute(connection).await.map_err(Error::database("write the audit")).map(drop)
 }
 
-/// Rows with numbers below `before`, the newest first, and the version of the store.
+/// A requirement on a field of the rows, by its name in an AuditEvent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Only {
+    field: String,
+    value: String,
+    equal: bool,
+}
+
+impl From<(&str, &str, bool)> for Only {
+    fn from((field, value, equal): (&str, &str, bool)) -> Self {
+        Self { field: field.to_owned(), value: value.to_owned(), equal }
+    }
+}
+
+/// Part of the rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The newest first.
+    pub rows: Vec<Row>,
+    /// The version of the store.
+    pub version: i64,
+    /// There may be more rows with numbers below this.
+    pub next: Option<i64>,
+}
+
+/// At most so many rows that fulfil all requirements, of the [`WINDOW`] of numbers below `before`: however rare they are, one statement is short.
 ///
 /// # Errors
 /// The database failed.
-pub async fn page(pool: &PgPool, before: i64, limit: i64) -> Result<(Vec<Row>, i64), Error> {
-    let version = sqlx::query_scalar!("select rv from cluster_rv");
-    let version = version.fetch_one(pool).await.map_err(Error::database("read the version"))?;
+pub async fn page(pool: &PgPool, before: i64, limit: i64, only: &[Only]) -> Result<Page, Error> {
+    let bounds = sqlx::query!(
+        r#"select rv, (select coalesce(min(id), 0) from audit) as "lowest!", (select coalesce(max(id), 0) from audit) as "highest!" from cluster_rv"#
+    );
+    let bounds = bounds.fetch_one(pool).await.map_err(Error::database("read the version"))?;
+    let before = before.min(bounds.highest.saturating_add(1));
+    let from = before.saturating_sub(WINDOW);
     let rows = sqlx::query!(
-        "select id, at, who, groups, impersonator, verb, grp, resource, subresource, ns, name, path, peer, decision, reason, code, trace
-         from audit where id < $1 order by id desc limit $2",
+        r#"select id, at, coalesce(received, at) as "received!", who, groups, impersonator, verb, grp, resource, subresource, ns, name, path, peer, decision, reason,
+                  code, trace, dry_run
+         from audit
+         where id < $1 and id >= $6
+           and not exists (
+               select from unnest($3::text[], $4::text[], $5::boolean[]) as wanted (field, value, equal)
+               where equal is distinct from (value = case field
+                   when 'metadata.name' then id::text
+                   when 'user' then who
+                   when 'impersonatedBy' then coalesce(impersonator, '')
+                   when 'verb' then verb
+                   when 'decision' then decision
+                   when 'code' then code::text
+                   when 'from' then peer
+                   when 'traceID' then coalesce(trace, '')
+                   when 'object.resource' then resource
+                   when 'object.namespace' then ns
+                   when 'object.name' then name
+               end))
+         order by id desc limit $2"#,
         before,
-        limit
+        limit,
+        &only.iter().map(|only| only.field.clone()).collect::<Vec<_>>(),
+        &only.iter().map(|only| only.value.clone()).collect::<Vec<_>>(),
+        &only.iter().map(|only| only.equal).collect::<Vec<_>>(),
+        from
     );
     let rows = rows.fetch_all(pool).await.map_err(Error::database("read the audit"))?;
-    let rows = rows.into_iter().map(|row| Row {
+    let read = rows.into_iter().map(|row| Row {
         id: row.id,
+        received: row.received,
         at: row.at,
         entry: Entry {
             who: row.who,
@@ -129,9 +208,14 @@ pub async fn page(pool: &PgPool, before: i64, limit: i64) -> Result<(Vec<Row>, i
             reason: row.reason,
             code: u16::try_from(row.code).unwrap_or_default(),
             trace: row.trace,
+            dry_run: row.dry_run,
+            ..Entry::default()
         },
     });
-    Ok((rows.collect(), version))
+    let rows: Vec<Row> = read.collect();
+    let full = i64::try_from(rows.len()).is_ok_and(|count| count >= limit);
+    let end = rows.last().filter(|_| full).map_or(from, |row| row.id);
+    Ok(Page { rows, version: bounds.rv, next: (end > bounds.lowest).then_some(end) })
 }
 
 /// Forgets some of the rows older than this; returns how many went. None of the last day goes.

@@ -347,3 +347,8 @@ impl Objects {
 pub fn seconds(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
+
+/// RFC 3339 with microseconds, as Kubernetes' `MicroTime`.
+pub fn micros(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Micros, true)
+}

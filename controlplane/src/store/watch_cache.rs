@@ -4,14 +4,15 @@
 //! rendering to the watcher. Bounded: a watcher that falls behind by more than [`LAG`] changes is cut off and resumes by its last version.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::{broadcast, watch};
+use torch_remote_api::rbac::{self, Policy};
 
 use super::{Error, Key, Objects, Resource, State, log};
+use crate::auth::Policies;
 
 /// Changes of a kind kept in memory for those who resume.
 const RING: usize = 4096;
@@ -153,8 +154,7 @@ impl Subscription {
 pub struct WatchCache {
     kinds: RwLock<Kinds>,
     newest: watch::Sender<i64>,
-    /// Grows with each change of a role or a binding.
-    deciding: AtomicU64,
+    policies: Policies,
 }
 
 #[derive(Debug, Default)]
@@ -195,7 +195,7 @@ impl Default for WatchCache {
 impl WatchCache {
     /// An empty cache at version 0.
     pub fn new() -> Self {
-        Self { kinds: RwLock::default(), newest: watch::Sender::new(0), deciding: AtomicU64::new(0) }
+        Self { kinds: RwLock::default(), newest: watch::Sender::new(0), policies: Policies::default() }
     }
 
     /// The version this replica has reached.
@@ -203,9 +203,9 @@ impl WatchCache {
         *self.newest.borrow()
     }
 
-    /// A number that is another after each change of a role or a binding.
-    pub fn deciding(&self) -> u64 {
-        self.deciding.load(Ordering::Acquire)
+    /// Who may do what, as of the version this replica has reached, or a later one.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     /// States of a kind and the version they show.
@@ -314,9 +314,10 @@ impl WatchCache {
 
     /// For the tail: what was logged, in order, after which this replica is at `to`.
     pub(super) fn apply(&self, logged: Vec<Logged>, to: i64) {
+        let deciding = logged.iter().filter(|logged| logged.after.key().resource.decides());
+        let deciding: Vec<_> = deciding.map(|logged| (logged.deleted, logged.after.body())).collect();
         let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
         let before = kinds.version;
-        let decides = logged.iter().any(|logged| logged.after.key().resource.decides());
         for Logged { version, after, deleted, .. } in logged {
             let kind = kinds.kinds.entry(after.key().resource).or_insert_with(|| Kind::at(before));
             let place = (after.key().namespace.clone(), after.key().name.clone());
@@ -335,14 +336,19 @@ impl WatchCache {
         }
         kinds.version = to;
         drop(kinds);
-        if decides {
-            self.deciding.fetch_add(1, Ordering::Release);
+        if !deciding.is_empty() {
+            self.policies.change(deciding.iter().map(|(gone, object)| match gone {
+                true => rbac::Change::Gone(object),
+                false => rbac::Change::Is(object),
+            }));
         }
         self.newest.send_replace(to);
     }
 
     /// For the tail: starts over from a state. Whoever watches is cut off.
     pub(super) fn reset(&self, states: Vec<State>, version: i64) {
+        let deciding = states.iter().filter(|state| state.key().resource.decides()).map(State::body);
+        let policy = Policy::new(&deciding.collect::<Vec<_>>());
         let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
         kinds.kinds = Resource::ALL.into_iter().map(|resource| (resource, Kind::at(version))).collect();
         for state in states {
@@ -353,7 +359,10 @@ impl WatchCache {
         }
         kinds.version = version;
         drop(kinds);
-        self.deciding.fetch_add(1, Ordering::Release);
+        self.policies.reset(policy);
         self.newest.send_replace(version);
     }
 }
+
+#[cfg(test)]
+mod tests;

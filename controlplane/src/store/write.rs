@@ -6,6 +6,7 @@
 
 mod commit;
 mod delete;
+mod record;
 mod swap;
 
 use std::collections::BTreeMap;

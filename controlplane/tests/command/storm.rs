@@ -180,6 +180,18 @@ async fn every_acknowledged_write_is_there_though_replicas_and_postgres_are_kill
     let wrong: Vec<String> = writers.iter().flat_map(|writer| writer.wrong.clone()).collect();
     assert_eq!(wrong, Vec::<String>::new(), "seed {seed}");
     assert_eq!(differences(&log, &notes), Vec::<String>::new(), "seed {seed}");
+    let rows = "select verb, name, code, count(*) from audit where resource = 'remotemachines' and code in (200, 201) group by 1, 2, 3";
+    let rows: Vec<(String, String, i32, i64)> = sqlx::query_as(rows).fetch_all(&pool).await.unwrap();
+    let audited = |verb: &str, name: &str, code: i32| {
+        let of = rows.iter().find(|row| (row.0.as_str(), row.1.as_str(), row.2) == (verb, name, code));
+        of.map_or(0, |row| row.3)
+    };
+    for (turn, round) in (0..8).flat_map(|turn| (0..6).map(move |round| (turn, round))) {
+        let name = format!("w{turn}-{round}");
+        let seen = (audited("create", &name, 201), audited("patch", &name, 200));
+        assert_eq!(seen, (1, 3), "seed {seed}: a row for each write of {name}");
+        assert!(round % 2 == 1 || audited("delete", &name, 200) >= 1, "seed {seed}: a row for the end of {name}");
+    }
     for refusal in writers.iter().flat_map(|writer| &writer.refusals) {
         assert!(!refusal.reason.is_empty() && refusal.message.len() > 10 && refusal.code >= 409, "{refusal:?}");
     }

@@ -440,7 +440,7 @@ async fn what_becomes_of_a_lease_is_in_the_audit_from_the_transaction_in_which_i
     world.phase(Resource::LEASES, "l", "Bound").await;
     world.agent().await.end(0, "Goodbye").await;
     world.phase(Resource::LEASES, "l", "Ended").await;
-    let (mut rows, _) = torch_remote::store::audit::page(&world.pool, i64::MAX, 100).await.unwrap();
+    let mut rows = torch_remote::store::audit::page(&world.pool, i64::MAX, 100, &[]).await.unwrap().rows;
     rows.reverse();
     let told: Vec<_> =
         rows.iter().map(|row| (row.entry.verb.as_str(), row.entry.name.as_str(), row.entry.who.as_str())).collect();

@@ -418,3 +418,20 @@ async fn what_is_not_yaml_is_refused_and_nothing_is_made() {
     }
     assert_eq!(api.get(M1).await.0, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn who_creates_an_object_owns_all_of_it_whatever_it_says_of_others() {
+    let api = Api::start().await;
+    let fields = json!({"f:spec": {"f:provider": {}}});
+    let entry = json!({
+        "manager": "flux", "operation": "Apply", "apiVersion": "torchremote.dev/v1alpha1", "fieldsType": "FieldsV1",
+        "time": "2026-01-01T00:00:00Z", "fieldsV1": fields,
+    });
+    for (name, given) in [("a", json!([entry])), ("b", json!([{}])), ("c", json!([]))] {
+        let mut body = machine(name);
+        body["metadata"]["managedFields"] = given;
+        let object = created(&api, &format!("{MACHINES}?fieldManager=me"), body).await;
+        assert_eq!(owners(&object), [("me", "Update", "")]);
+        assert_eq!(object["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:provider"], json!({}));
+    }
+}

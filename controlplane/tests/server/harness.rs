@@ -48,6 +48,17 @@ pub struct Api {
     pub folder: TempDir,
     /// Ends watches.
     pub stop: CancellationToken,
+    /// Kept from running: what waits for it is lost.
+    _idle: Option<audit::Writer>,
+}
+
+/// How one is started.
+#[derive(Default)]
+struct Setup {
+    limits: limit::Settings,
+    authentication: Authentication,
+    /// Nothing writes the rows that wait in the audit's queue.
+    idle_audit: bool,
 }
 
 /// No rows at all, as of now.
@@ -67,18 +78,28 @@ impl VirtualKind for Nothing {
 impl Api {
     /// Starts one, for tokens of its own keys.
     pub async fn start() -> Self {
-        Self::start_as(limit::Settings::default(), Authentication::default()).await
+        Self::start_as(Setup::default()).await
+    }
+
+    /// Starts one that will be killed before it writes any row of the audit that waits in the queue.
+    pub async fn doomed() -> Self {
+        Self::start_as(Setup { idle_audit: true, ..Setup::default() }).await
     }
 
     /// Starts one with limits.
     pub async fn limited(limits: limit::Settings) -> Self {
-        Self::start_as(limits, Authentication::default()).await
+        Self::start_as(Setup { limits, ..Setup::default() }).await
     }
 
     /// Starts one that knows more callers.
     pub async fn start_with(authentication: Authentication) -> Self {
         let any = limit::Rate { per_second: 1e6, burst: 1e6 };
-        Self::start_as(limit::Settings { failures: any, ..limit::Settings::default() }, authentication).await
+        Self::limited_with(limit::Settings { failures: any, ..limit::Settings::default() }, authentication).await
+    }
+
+    /// Starts one with limits that knows more callers.
+    pub async fn limited_with(limits: limit::Settings, authentication: Authentication) -> Self {
+        Self::start_as(Setup { limits, authentication, ..Setup::default() }).await
     }
 
     /// Starts one over what another release left in a database, sealed with this key.
@@ -88,19 +109,15 @@ impl Api {
         let file = folder.path().join("key");
         std::fs::write(&file, key).unwrap();
         std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        Self::start_in(pool, folder, limit::Settings::default(), Authentication::default()).await
+        Self::start_in(pool, folder, Setup::default()).await
     }
 
-    async fn start_as(limits: limit::Settings, authentication: Authentication) -> Self {
-        Self::start_in(database::fresh().await, tempfile::tempdir().unwrap(), limits, authentication).await
+    async fn start_as(setup: Setup) -> Self {
+        Self::start_in(database::fresh().await, tempfile::tempdir().unwrap(), setup).await
     }
 
-    async fn start_in(
-        pool: sqlx::PgPool,
-        folder: TempDir,
-        limits: limit::Settings,
-        authentication: Authentication,
-    ) -> Self {
+    async fn start_in(pool: sqlx::PgPool, folder: TempDir, setup: Setup) -> Self {
+        let Setup { limits, authentication, idle_audit } = setup;
         let sealer = Sealer::open_or_make(&folder.path().join("key")).unwrap();
         let keys = Keys::load(pool.clone(), sealer.clone(), "https://control.test").await.unwrap();
         let objects = Objects::new(pool).sealed_by(sealer);
@@ -108,7 +125,10 @@ impl Api {
         let stop = CancellationToken::new();
         let nothing: Arc<dyn VirtualKind> = Arc::new(Nothing(objects.clone()));
         let (trail, writer) = Trail::new(objects.pool().clone(), 90);
-        tokio::spawn(writer.run(stop.clone()));
+        let mut idle = Some(writer);
+        if let Some(writer) = idle.take_if(|_| !idle_audit) {
+            tokio::spawn(writer.run(stop.clone()));
+        }
         let mut virtual_kinds = audit::events(objects.pool());
         virtual_kinds.extend([("devices", nothing.clone()), ("tensors", nothing)]);
         let definitions =
@@ -131,7 +151,7 @@ impl Api {
         tokio::spawn(garbage::collect(objects.clone(), recorder, stop.clone()));
         let token = keys.api_token("admin", &["system:masters"], 3600).unwrap();
         let server = Server::with_authentication(parts, authentication).with_providers(providers(folder.path()));
-        Self { router: server.clone().router(), server, objects, token, keys, folder, stop }
+        Self { router: server.clone().router(), server, objects, token, keys, folder, stop, _idle: idle }
     }
 
     /// Gives a user a ClusterRole: in a namespace, or, if that is empty, everywhere.

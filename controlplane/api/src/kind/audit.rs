@@ -7,34 +7,16 @@ use crate::{
     audit::AuditEvent,
     column::{Cell, Column},
     object::{GROUP, VERSION},
-    schema::{object_schema, structural},
-    validate,
+    schema::flat_schema,
 };
 
 pub(super) fn kind() -> Kind {
-    let mut schema = object_schema(
-        "A call that wrote something or was refused, or an event of a lease. Kept for a time, changed by nobody.",
-        Vec::new(),
-    );
-    let own = structural::<AuditEvent>();
-    if let (Some(all), Some(own)) = (schema["properties"].as_object_mut(), own["properties"].as_object()) {
-        all.extend(own.clone());
-    }
     Kind {
-        group: GROUP,
-        version: VERSION,
-        kind: "AuditEvent",
-        plural: "auditevents",
-        singular: "auditevent",
-        short_names: &[],
-        categories: &[],
         namespaced: false,
         read_only: true,
-        served: true,
-        has_status: false,
-        subresources: &[],
         selectable_fields: &[
             "user",
+            "impersonatedBy",
             "verb",
             "decision",
             "code",
@@ -42,9 +24,10 @@ pub(super) fn kind() -> Kind {
             "object.namespace",
             "object.name",
             "from",
+            "traceID",
         ],
         columns: vec![
-            Column::text("Time", "When it happened.", ".metadata.creationTimestamp"),
+            Column::text("Time", "When it was asked for.", ".metadata.creationTimestamp"),
             Column::text("User", "Who did it.", ".user"),
             Column::text("Verb", "What was done.", ".verb"),
             Column::text("Object", "To what.", "").of(Cell::Made(object)),
@@ -56,8 +39,10 @@ pub(super) fn kind() -> Kind {
             Column::text("Reason", "By which role it is allowed, or why it was refused.", ".reason").wide(),
             Column { format: "name", priority: 1, ..Column::name() },
         ],
-        schema,
-        rule: validate::none,
+        schema: flat_schema::<AuditEvent>(
+            "A call that wrote something or was refused, or an event of a lease. Kept for a time, changed by nobody.",
+        ),
+        ..Kind::base(GROUP, VERSION, "AuditEvent", "auditevents")
     }
 }
 

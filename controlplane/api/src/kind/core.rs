@@ -1,6 +1,5 @@
 //! Kinds of core/v1.
 
-use schemars::JsonSchema;
 use serde_json::Value;
 
 use super::{Kind, Subresource};
@@ -9,7 +8,7 @@ use crate::{
     event::Event,
     namespace::{NamespaceSpec, NamespaceStatus},
     path,
-    schema::{object_schema, structural},
+    schema::{flat_schema, object_schema, structural},
     secret::{self, Secret},
     service_account::ServiceAccount,
     validate,
@@ -21,18 +20,9 @@ pub(super) fn kinds() -> Vec<Kind> {
 
 fn namespace() -> Kind {
     Kind {
-        group: "",
-        version: "v1",
-        kind: "Namespace",
-        plural: "namespaces",
-        singular: "namespace",
         short_names: &["ns"],
-        categories: &[],
         namespaced: false,
-        read_only: false,
-        served: true,
         has_status: true,
-        subresources: &[],
         selectable_fields: &["status.phase"],
         columns: vec![
             Column::name(),
@@ -44,36 +34,12 @@ fn namespace() -> Kind {
             vec![("spec", structural::<NamespaceSpec>(), false), ("status", structural::<NamespaceStatus>(), false)],
         ),
         rule: validate::namespace,
+        ..Kind::base("", "v1", "Namespace", "namespaces")
     }
-}
-
-/// Schema of a kind whose fields stand beside its metadata.
-fn flat<T: JsonSchema>(description: &str) -> Value {
-    let mut schema = object_schema(description, Vec::new());
-    let own = structural::<T>();
-    if let (Some(all), Some(own)) = (schema["properties"].as_object_mut(), own["properties"].as_object()) {
-        all.extend(own.clone());
-    }
-    if !own["required"].is_null() {
-        schema["required"] = own["required"].clone();
-    }
-    schema
 }
 
 fn secret() -> Kind {
     Kind {
-        group: "",
-        version: "v1",
-        kind: "Secret",
-        plural: "secrets",
-        singular: "secret",
-        short_names: &[],
-        categories: &[],
-        namespaced: true,
-        read_only: false,
-        served: true,
-        has_status: false,
-        subresources: &[],
         selectable_fields: &["type"],
         columns: vec![
             Column::name(),
@@ -81,24 +47,15 @@ fn secret() -> Kind {
             Column::text("Data", "How many values it has.", "").of(Cell::Made(|secret| counted(secret, "data"))),
             Column::age(),
         ],
-        schema: flat::<Secret>("Values that are kept sealed, and shown only to those who may read them."),
+        schema: flat_schema::<Secret>("Values that are kept sealed, and shown only to those who may read them."),
         rule: secret::rule,
+        ..Kind::base("", "v1", "Secret", "secrets")
     }
 }
 
 fn service_account() -> Kind {
     Kind {
-        group: "",
-        version: "v1",
-        kind: "ServiceAccount",
-        plural: "serviceaccounts",
-        singular: "serviceaccount",
         short_names: &["sa"],
-        categories: &[],
-        namespaced: true,
-        read_only: false,
-        served: true,
-        has_status: false,
         subresources: &[Subresource {
             name: "token",
             kind: "TokenRequest",
@@ -106,15 +63,16 @@ fn service_account() -> Kind {
             version: "v1",
             verbs: &["create"],
         }],
-        selectable_fields: &[],
         columns: vec![
             Column::name(),
             Column::text("Secrets", "How many Secrets go with it.", "")
                 .of(Cell::Made(|account| counted(account, "secrets"))),
             Column::age(),
         ],
-        schema: flat::<ServiceAccount>("Who a program is; `kubectl create token NAME` makes it a token that ends."),
-        rule: validate::none,
+        schema: flat_schema::<ServiceAccount>(
+            "Who a program is; `kubectl create token NAME` makes it a token that ends.",
+        ),
+        ..Kind::base("", "v1", "ServiceAccount", "serviceaccounts")
     }
 }
 
@@ -125,20 +83,8 @@ fn counted(object: &Value, field: &str) -> String {
 }
 
 fn event() -> Kind {
-    let schema = flat::<Event>("Something that happened to an object, for people to read.");
     Kind {
-        group: "",
-        version: "v1",
-        kind: "Event",
-        plural: "events",
-        singular: "event",
         short_names: &["ev"],
-        categories: &[],
-        namespaced: true,
-        read_only: false,
-        served: true,
-        has_status: false,
-        subresources: &[],
         selectable_fields: &[
             "involvedObject.kind",
             "involvedObject.namespace",
@@ -166,7 +112,8 @@ fn event() -> Kind {
             Column::text("Count", "How often it happened.", ".count").integer().wide(),
             Column { format: "name", priority: 1, ..Column::name() },
         ],
-        schema,
+        schema: flat_schema::<Event>("Something that happened to an object, for people to read."),
         rule: validate::event,
+        ..Kind::base("", "v1", "Event", "events")
     }
 }

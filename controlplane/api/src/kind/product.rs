@@ -25,25 +25,8 @@ pub(super) fn kinds() -> Vec<Kind> {
 }
 
 /// What most kinds of the group have in common.
-fn base(kind: &'static str, plural: &'static str, singular: &'static str) -> Kind {
-    Kind {
-        group: GROUP,
-        version: VERSION,
-        kind,
-        plural,
-        singular,
-        short_names: &[],
-        categories: &["gpu", "torchremote"],
-        namespaced: true,
-        read_only: false,
-        served: true,
-        has_status: true,
-        subresources: &[],
-        selectable_fields: &[],
-        columns: Vec::new(),
-        schema: Value::Null,
-        rule: validate::none,
-    }
+fn base(kind: &'static str, plural: &'static str) -> Kind {
+    Kind { categories: &["gpu", "torchremote"], has_status: true, ..Kind::base(GROUP, VERSION, kind, plural) }
 }
 
 /// `H100`, `2xH100`, or nothing.
@@ -106,7 +89,7 @@ fn provider() -> Kind {
             vec![("spec", structural::<ProviderSpec>(), true), ("status", structural::<ProviderStatus>(), false)],
         ),
         rule: validate::provider,
-        ..base("Provider", "providers", "provider")
+        ..base("Provider", "providers")
     }
 }
 
@@ -143,7 +126,7 @@ fn machine() -> Kind {
             ],
         ),
         rule: validate::machine,
-        ..base("RemoteMachine", "remotemachines", "remotemachine")
+        ..base("RemoteMachine", "remotemachines")
     }
 }
 
@@ -179,7 +162,7 @@ fn pool() -> Kind {
             vec![("spec", structural::<MachinePoolSpec>(), true), ("status", structural::<MachinePoolStatus>(), false)],
         ),
         rule: validate::pool,
-        ..base("MachinePool", "machinepools", "machinepool")
+        ..base("MachinePool", "machinepools")
     }
 }
 
@@ -213,14 +196,13 @@ fn lease() -> Kind {
             vec![("spec", structural::<DeviceLeaseSpec>(), true), ("status", structural::<DeviceLeaseStatus>(), false)],
         ),
         rule: validate::holder_and_lease,
-        ..base("DeviceLease", "deviceleases", "devicelease")
+        ..base("DeviceLease", "deviceleases")
     }
 }
 
 fn quota() -> Kind {
     Kind {
         short_names: &["gq"],
-        categories: &["gpu", "torchremote"],
         columns: vec![
             Column::name(),
             Column::text("Cohort", "Quotas that lend each other.", ".spec.cohort"),
@@ -240,7 +222,7 @@ fn quota() -> Kind {
             vec![("spec", structural::<GpuQuotaSpec>(), true), ("status", structural::<GpuQuotaStatus>(), false)],
         ),
         rule: validate::budget,
-        ..base("GPUQuota", "gpuquotas", "gpuquota")
+        ..base("GPUQuota", "gpuquotas")
     }
 }
 
@@ -269,7 +251,7 @@ fn device() -> Kind {
             "One GPU of a machine, and who holds it.",
             vec![("status", structural::<DeviceStatus>(), true)],
         ),
-        ..base("Device", "devices", "device")
+        ..base("Device", "devices")
     }
 }
 
@@ -292,6 +274,6 @@ fn tensor() -> Kind {
             Column::age(),
         ],
         schema: object_schema("One live storage of a lease.", vec![("status", structural::<TensorStatus>(), true)]),
-        ..base("Tensor", "tensors", "tensor")
+        ..base("Tensor", "tensors")
     }
 }

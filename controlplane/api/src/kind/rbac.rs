@@ -6,72 +6,40 @@ use super::Kind;
 use crate::{
     column::{Cell, Column},
     rbac::{Binding, ClusterRole, GROUP, Role},
-    schema::{object_schema, structural},
-    validate::{self, Rule},
+    schema::flat_schema,
+    validate,
 };
 
 pub(super) fn kinds() -> Vec<Kind> {
-    let role = "What may be done in a namespace.";
-    let cluster_role = "What may be done everywhere, or in the namespaces it is bound in.";
-    let binding = "Who has a role in a namespace.";
-    let cluster_binding = "Who has a ClusterRole everywhere.";
+    let base = |kind, plural| Kind::base(GROUP, "v1", kind, plural);
     vec![
-        kind("Role", "roles", schema(role, &structural::<Role>()), role_columns(), validate::role),
-        kind(
-            "ClusterRole",
-            "clusterroles",
-            schema(cluster_role, &structural::<ClusterRole>()),
-            role_columns(),
-            validate::cluster_role,
-        ),
-        kind(
-            "RoleBinding",
-            "rolebindings",
-            schema(binding, &structural::<Binding>()),
-            binding_columns(),
-            validate::role_binding,
-        ),
-        kind(
-            "ClusterRoleBinding",
-            "clusterrolebindings",
-            schema(cluster_binding, &structural::<Binding>()),
-            binding_columns(),
-            validate::cluster_role_binding,
-        ),
+        Kind {
+            columns: role_columns(),
+            schema: flat_schema::<Role>("What may be done in a namespace."),
+            rule: validate::role,
+            ..base("Role", "roles")
+        },
+        Kind {
+            namespaced: false,
+            columns: role_columns(),
+            schema: flat_schema::<ClusterRole>("What may be done everywhere, or in the namespaces it is bound in."),
+            rule: validate::cluster_role,
+            ..base("ClusterRole", "clusterroles")
+        },
+        Kind {
+            columns: binding_columns(),
+            schema: flat_schema::<Binding>("Who has a role in a namespace."),
+            rule: validate::role_binding,
+            ..base("RoleBinding", "rolebindings")
+        },
+        Kind {
+            namespaced: false,
+            columns: binding_columns(),
+            schema: flat_schema::<Binding>("Who has a ClusterRole everywhere."),
+            rule: validate::cluster_role_binding,
+            ..base("ClusterRoleBinding", "clusterrolebindings")
+        },
     ]
-}
-
-fn kind(name: &'static str, plural: &'static str, schema: Value, columns: Vec<Column>, rule: Rule) -> Kind {
-    Kind {
-        group: GROUP,
-        version: "v1",
-        kind: name,
-        plural,
-        singular: &plural[..plural.len() - 1],
-        short_names: &[],
-        categories: &[],
-        namespaced: !name.starts_with("Cluster"),
-        read_only: false,
-        served: true,
-        has_status: false,
-        subresources: &[],
-        selectable_fields: &[],
-        columns,
-        schema,
-        rule,
-    }
-}
-
-/// Of an object whose fields lie beside its metadata.
-fn schema(description: &str, own: &Value) -> Value {
-    let mut schema = object_schema(description, Vec::new());
-    if let (Some(all), Some(own)) = (schema["properties"].as_object_mut(), own["properties"].as_object()) {
-        all.extend(own.clone());
-    }
-    if let Some(required) = own.get("required") {
-        schema["required"] = required.clone();
-    }
-    schema
 }
 
 fn role_columns() -> Vec<Column> {

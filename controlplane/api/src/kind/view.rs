@@ -7,8 +7,7 @@ use crate::{
     column::{Cell, Column},
     event::EventView,
     path,
-    schema::{object_schema, structural},
-    validate,
+    schema::{flat_schema, object_schema},
 };
 
 /// Group of the newer notation of events.
@@ -21,24 +20,9 @@ pub(super) fn kinds() -> Vec<Kind> {
 }
 
 fn event() -> Kind {
-    let mut schema = object_schema("Something that happened to an object, in the newer notation.", Vec::new());
-    let own = structural::<EventView>();
-    if let (Some(all), Some(own)) = (schema["properties"].as_object_mut(), own["properties"].as_object()) {
-        all.extend(own.clone());
-    }
     Kind {
-        group: EVENTS,
-        version: "v1",
-        kind: "Event",
-        plural: "events",
-        singular: "event",
         short_names: &["ev"],
-        categories: &[],
-        namespaced: true,
         read_only: true,
-        served: true,
-        has_status: false,
-        subresources: &[],
         selectable_fields: &[
             "regarding.kind",
             "regarding.namespace",
@@ -64,27 +48,18 @@ fn event() -> Kind {
             Column::text("Count", "How often it happened.", ".deprecatedCount").integer().wide(),
             Column { format: "name", priority: 1, ..Column::name() },
         ],
-        schema,
-        rule: validate::none,
+        schema: flat_schema::<EventView>("Something that happened to an object, in the newer notation."),
+        ..Kind::base(EVENTS, "v1", "Event", "events")
     }
 }
 
 fn definition() -> Kind {
     let any = |description: &str| json!({"type": "object", "description": description, "x-kubernetes-preserve-unknown-fields": true});
     Kind {
-        group: DEFINITIONS,
-        version: "v1",
-        kind: "CustomResourceDefinition",
-        plural: "customresourcedefinitions",
-        singular: "customresourcedefinition",
         short_names: &["crd", "crds"],
         categories: &["api-extensions"],
         namespaced: false,
         read_only: true,
-        served: true,
-        has_status: false,
-        subresources: &[],
-        selectable_fields: &[],
         columns: vec![
             Column::name(),
             Column::text("Created At", "When the installation was made.", ".metadata.creationTimestamp"),
@@ -96,6 +71,6 @@ fn definition() -> Kind {
                 ("status", any("It is established."), false),
             ],
         ),
-        rule: validate::none,
+        ..Kind::base(DEFINITIONS, "v1", "CustomResourceDefinition", "customresourcedefinitions")
     }
 }

@@ -5,6 +5,9 @@ use std::fmt;
 
 use super::PolicyRule;
 
+/// Rights that are compared with those of who would grant them. Each is an allocation or more, and a role of a few pages may name a million.
+pub const MOST: usize = 50_000;
+
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
 pub struct User<'a> {
@@ -98,6 +101,13 @@ impl PolicyRule {
                     && (self.resource_names.is_empty() || has(&self.resource_names, name))
             }
         }
+    }
+
+    /// How many [`rights`](Self::rights) it has.
+    pub(super) fn count(&self) -> usize {
+        let named = self.resource_names.len().max(1);
+        let on_resources = self.api_groups.len().saturating_mul(self.resources.len()).saturating_mul(named);
+        self.verbs.len().saturating_mul(on_resources.saturating_add(self.non_resource_urls.len()))
     }
 
     /// Its rights one by one: a verb on a resource (of a name), or on a path.
@@ -260,6 +270,19 @@ mod tests {
         }
         let everywhere = rule(json!({"verbs": ["get"], "nonResourceURLs": ["*"]}));
         assert!(everywhere.allows(&Action { verb: "get", target: Target::Path("/anything") }));
+    }
+
+    #[test]
+    fn rights_are_counted_without_being_made() {
+        for value in [
+            json!({"verbs": ["get", "list"], "apiGroups": ["", "g"], "resources": ["a", "b", "c"], "nonResourceURLs": ["/x"]}),
+            json!({"verbs": ["get"], "apiGroups": [""], "resources": ["a"], "resourceNames": ["x", "y"]}),
+            json!({"verbs": ["get"], "nonResourceURLs": ["/x", "/y"]}),
+            json!({"verbs": [], "apiGroups": [""], "resources": ["a"]}),
+        ] {
+            let rule = rule(value);
+            assert_eq!(rule.count(), rule.rights().len(), "{rule}");
+        }
     }
 
     #[test]

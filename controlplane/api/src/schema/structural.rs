@@ -45,6 +45,18 @@ pub fn object_schema(description: &str, parts: Vec<(&str, Value, bool)>) -> Valu
     schema
 }
 
+/// The schema of a whole object of a kind whose fields stand beside its metadata.
+pub fn flat_schema<T: JsonSchema>(description: &str) -> Value {
+    let (mut schema, own) = (object_schema(description, Vec::new()), structural::<T>());
+    if let (Some(all), Some(own)) = (schema["properties"].as_object_mut(), own["properties"].as_object()) {
+        all.extend(own.clone());
+    }
+    if let Some(required) = own.get("required") {
+        schema["required"] = required.clone();
+    }
+    schema
+}
+
 /// Removes defaults; a field that had one is still not required.
 fn drop_defaults(schema: &mut Value) {
     if let Some(object) = schema.as_object_mut() {

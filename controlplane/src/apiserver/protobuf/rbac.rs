@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use prost::{DecodeError, Message};
 use serde_json::{Value, json};
 
-use super::{ObjectMeta, metadata, present};
+use super::metadata::{ObjectMeta, metadata};
+use super::present;
 
 #[derive(Clone, PartialEq, Message)]
 struct Role {
