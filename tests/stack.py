@@ -37,10 +37,10 @@ def eventually(condition: Callable[[], T], seconds: float, what: str, every: flo
 
 
 class Stack:
-    """One control plane with its database and agents."""
+    """One control plane with its database and agents, in a new folder `within` another."""
 
-    def __init__(self, **env: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="torch-remote-test-"))
+    def __init__(self, within: str | None = None, **env: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="torch-remote-test-", dir=within))
         self.folder.chmod(0o755)
         self.data = self.folder / "data"
         self.log = self.folder / "log"

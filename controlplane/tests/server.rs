@@ -63,5 +63,7 @@ mod semantics;
 mod store;
 #[path = "server/swap.rs"]
 mod swap;
+#[path = "server/verbs.rs"]
+mod verbs;
 #[path = "server/watches.rs"]
 mod watches;

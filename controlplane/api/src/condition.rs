@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::Time;
 
-/// What was asked for is there, and works.
+/// What was asked for is there, and works. Absent where nothing is wanted: such tools read `False` and `Unknown` as still to come.
 pub const READY: &str = "Ready";
 /// What was asked for is still coming about; as tools that follow Kubernetes' status conventions read it.
 pub const RECONCILING: &str = "Reconciling";
@@ -119,6 +119,11 @@ pub fn set(conditions: &mut Vec<Condition>, fact: Fact, generation: i64, now: Ti
     }
 }
 
+/// Takes a fact back: it is neither true nor false any more.
+pub fn clear(conditions: &mut Vec<Condition>, condition_type: &str) {
+    conditions.retain(|condition| condition.condition_type != condition_type);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +143,7 @@ mod tests {
         assert_eq!(conditions[0].last_transition_time, at(4));
         assert!(holds(&conditions, "Ready"));
         assert_eq!(conditions.len(), 1);
+        clear(&mut conditions, "Ready");
+        assert_eq!(conditions, []);
     }
 }

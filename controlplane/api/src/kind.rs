@@ -18,6 +18,7 @@ use crate::{
     field::FieldError,
     object::GROUP,
     path, schema,
+    status::{PATCH_TYPES, STRATEGIC_PATCH},
     validate::{self, Rule},
 };
 
@@ -158,6 +159,15 @@ impl Kind {
         self.group != GROUP
     }
 
+    /// Media types that a PATCH of its objects is read in.
+    pub fn patch_types(&self) -> Vec<&'static str> {
+        let mut types = PATCH_TYPES.to_vec();
+        if self.built_in() {
+            types.insert(2, STRATEGIC_PATCH);
+        }
+        types
+    }
+
     /// Kind of its lists.
     pub fn list_kind(&self) -> String {
         format!("{}List", self.kind)
@@ -190,6 +200,11 @@ impl Kind {
     /// Whether its objects have a `spec`, whose changes count as generations.
     pub fn has_spec(&self) -> bool {
         self.schema["properties"].get("spec").is_some()
+    }
+
+    /// Whether its objects say which generation of them was looked at.
+    pub fn observed(&self) -> bool {
+        self.schema.pointer("/properties/status/properties/observedGeneration").is_some()
     }
 
     /// Fills in defaults and drops null; see [`schema::default`].

@@ -22,7 +22,7 @@ pub type RemoteMachine = Object<RemoteMachineSpec, RemoteMachineStatus>;
 pub const LAUNCHED: &str = "Launched";
 /// The instance's agent said hello.
 pub const REGISTERED: &str = "Registered";
-/// Slots can be leased. `Unknown` when the agent is not heard.
+/// Slots can be leased. `Unknown` when the agent is not heard; absent while there is no instance and, as the spec asks, none is wanted.
 pub const READY: &str = "Ready";
 /// `spec.suspend` is in force: no instance is wanted and there is none.
 pub const SUSPENDED: &str = "Suspended";
@@ -354,8 +354,8 @@ mod tests {
         assert_eq!(phase(false, &[(LAUNCHED, True), (READY, False)]), MachinePhase::Starting);
         assert_eq!(phase(false, &[(LAUNCHED, True), (REGISTERED, True), (READY, True)]), MachinePhase::Ready);
         assert_eq!(phase(false, &[(LAUNCHED, True), (REGISTERED, True), (READY, Unknown)]), MachinePhase::Unreachable);
-        assert_eq!(phase(false, &[(SUSPENDED, True), (READY, False)]), MachinePhase::Suspended);
-        assert_eq!(phase(false, &[(EXPIRED, True), (READY, False)]), MachinePhase::Expired);
+        assert_eq!(phase(false, &[(SUSPENDED, True)]), MachinePhase::Suspended);
+        assert_eq!(phase(false, &[(EXPIRED, True)]), MachinePhase::Expired);
         assert_eq!(phase(false, &[(EXPIRED, True), (FAILED, True)]), MachinePhase::Failed);
         assert_eq!(phase(true, &[(READY, True)]), MachinePhase::Terminating);
     }

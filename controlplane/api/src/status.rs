@@ -95,6 +95,9 @@ impl std::error::Error for Status {}
 pub const PATCH_TYPES: [&str; 3] =
     ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
 
+/// Of a PATCH of a kind of Kubernetes itself, beside [`PATCH_TYPES`].
+pub const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
+
 impl Status {
     /// A failure with a message of its own.
     pub fn failure(reason: Reason, message: impl Into<String>) -> Self {

@@ -110,7 +110,9 @@ pub fn plan(desired: &Desired, observed: &Observation, now: Time) -> Plan {
     };
     let status = report::status(desired, observed, now);
     let mut actions: Vec<Action> = action.into_iter().collect();
-    if status != observed.status {
+    // What is about to end is told of when it is ending: before that an instance that is not wanted any more would be called as asked.
+    let ends = matches!(actions.first(), Some(Action::BeginEnd { .. }));
+    if status != observed.status && !ends {
         actions.push(Action::Report(Box::new(status)));
     }
     Plan { actions, wake }

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use serde_json::Value;
 use torch_remote_api::Kind;
 use torch_remote_api::field::FieldError;
-use torch_remote_api::status::{Details, PATCH_TYPES, Reason, Status, StatusCause};
+use torch_remote_api::status::{Details, Reason, STRATEGIC_PATCH, Status, StatusCause};
 
 use super::body;
 use super::failure::Failure;
@@ -15,7 +15,6 @@ use crate::document::Document;
 
 const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
-const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 /// A configuration to apply; see [`super::apply`].
 pub const APPLY_PATCH: &str = "application/apply-patch+yaml";
 
@@ -40,15 +39,10 @@ impl Patch {
     /// It is of a type that is not taken for this kind, or malformed.
     pub fn read(kind: &Kind, headers: &HeaderMap, bytes: &[u8]) -> Result<(Self, Vec<String>), Failure> {
         let media_type = body::media_type(headers);
-        let core = kind.built_in();
         let Document { value, duplicates } = match media_type {
             JSON_PATCH | MERGE_PATCH => body::json(bytes)?,
-            STRATEGIC_PATCH if core => body::json(bytes)?,
-            _ if core => {
-                let taken = [JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH];
-                return Err(Status::unsupported_media_type(&taken).into());
-            }
-            _ => return Err(Status::unsupported_media_type(&PATCH_TYPES).into()),
+            STRATEGIC_PATCH if kind.built_in() => body::json(bytes)?,
+            _ => return Err(Status::unsupported_media_type(&kind.patch_types()).into()),
         };
         let operations = value.as_array().map_or(0, Vec::len);
         if operations > MOST_OPERATIONS {

@@ -58,6 +58,7 @@ pub fn routes(server: &Server) -> Vec<Route> {
         Route::new("/metrics", &["GET"], Asks::Path, get(metrics)),
         Route::new("/api/v1/services", &["GET"], SERVICES, get(no_services)),
         Route::new("/api/v1/namespaces/{namespace}/services", &["GET"], SERVICES, get(no_services)),
+        Route::new("/api/v1/namespaces/{namespace}/services/{name}", &["GET"], SERVICES, get(no_service)),
     ]);
     routes.extend(reviews());
     routes.extend(kinds().iter().filter(|kind| kind.served).flat_map(of_kind));
@@ -254,11 +255,21 @@ async fn metrics(server: Server, _: Request) -> Result<Response, Failure> {
     }
 }
 
-async fn no_services(server: Server, _: Request) -> Result<Response, Failure> {
+async fn no_services(server: Server, request: Request) -> Result<Response, Failure> {
+    if Parameters::parse(request.uri())?.flag("watch") {
+        return Err(Status::method_not_allowed_here().into());
+    }
     let version = server.cache().version().to_string();
     let list =
         json!({"kind": "ServiceList", "apiVersion": "v1", "metadata": {"resourceVersion": version}, "items": []});
     Ok(answer(StatusCode::OK, &list, &[]))
+}
+
+async fn no_service(_: Server, mut request: Request) -> Result<Response, Failure> {
+    let parts: Path<HashMap<String, String>> =
+        request.extract_parts().await.map_err(|_| Failure::bad_request("the path is malformed".to_owned()))?;
+    let name = parts.get("name").map(String::as_str).unwrap_or_default();
+    Err(Status::failure(Reason::NotFound, format!("services {name:?} not found")).into())
 }
 
 async fn ask_myself(request: Request) -> Result<Response, Failure> {

@@ -160,7 +160,10 @@ impl Goal {
     /// How the object stands, for texts.
     fn state(&self, object: &Value) -> Option<String> {
         match self {
-            Self::Condition { kind, .. } => Some(describe(condition(object, kind), kind)),
+            Self::Condition { kind, .. } => Some(match (condition(object, kind), object["status"]["phase"].as_str()) {
+                (None, Some(phase)) => format!("it has no condition {kind} (phase {phase})"),
+                (found, _) => describe(found, kind),
+            }),
             Self::Field { path, .. } => {
                 let value = value_at(object, path);
                 Some(value.map_or_else(|| "it has no such field yet".into(), |value| format!("it is {value:?}")))
@@ -435,6 +438,9 @@ mod tests {
         let ready: Goal = "condition=Ready".parse().expect("a goal");
         let state = ready.state(&machine("False", 2));
         assert_eq!(state.as_deref(), Some("Ready is False (Starting: the agent warms its slots)"));
+        let off = ready.state(&json!({"status": {"phase": "Suspended", "conditions": []}}));
+        assert_eq!(off.as_deref(), Some("it has no condition Ready (phase Suspended)"));
+        assert_eq!(ready.state(&json!({})).as_deref(), Some("it has no condition Ready yet"));
         let gone = Goal::Gone.state(&json!({"metadata": {"finalizers": ["torchremote.dev/machine"]}}));
         assert_eq!(gone.as_deref(), Some("kept by torchremote.dev/machine"));
     }

@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::sync::Notify;
+use torch_remote_api::{Kind, by_plural};
 use uuid::Uuid;
 
 use delete::held;
@@ -128,7 +129,7 @@ impl Write {
         Ok(Some(Object { body }))
     }
 
-    /// Creates an object: fills in uid, creationTimestamp and generation. `body` has its name, and its namespace if the kind has one.
+    /// Creates an object: fills in uid, creationTimestamp, generation, and that nobody has observed one. `body` has its name, and its namespace if the kind has one.
     ///
     /// # Errors
     /// [`Error::AlreadyExists`]; [`Error::NamespaceMissing`] or [`Error::NamespaceTerminating`]; the database failed.
@@ -147,6 +148,10 @@ impl Write {
         metadata.insert("creationTimestamp".into(), json!(seconds(now)));
         if resource.has_generation() {
             metadata.insert("generation".into(), json!(1));
+        }
+        if by_plural(resource.group, resource.plural).is_some_and(Kind::observed) {
+            // Of no generation yet: no tool takes it for one that is as asked.
+            object_in(&mut body, "status").entry("observedGeneration").or_insert(json!(0));
         }
         self.touched.insert(key, Touched { before: None, now: body.clone(), gone: false });
         Ok(Object { body })
@@ -257,14 +262,18 @@ impl Write {
 }
 
 fn metadata(body: &mut Value) -> &mut Map<String, Value> {
+    object_in(body, "metadata")
+}
+
+fn object_in<'a>(body: &'a mut Value, field: &str) -> &'a mut Map<String, Value> {
     if !body.is_object() {
         *body = json!({});
     }
-    let metadata = &mut body["metadata"];
-    if !metadata.is_object() {
-        *metadata = json!({});
+    let object = &mut body[field];
+    if !object.is_object() {
+        *object = json!({});
     }
-    metadata.as_object_mut().expect("made an object above")
+    object.as_object_mut().expect("made an object above")
 }
 
 fn keep_server_owned(old: &Value, new: &mut Value) {

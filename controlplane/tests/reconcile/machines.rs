@@ -1,6 +1,8 @@
 //! Machines, from intent to gone.
 
-use serde_json::json;
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
 use torch_remote::provider::fake::Fault;
 use torch_remote::store::{Key, Resource};
 
@@ -298,4 +300,59 @@ async fn a_machine_at_rest_has_no_claim_and_is_no_part_of_a_scan_until_there_is_
         world.phase(MACHINES, name, "Ready").await;
     }
     assert_eq!(claims().await, 2);
+}
+
+#[tokio::test]
+async fn machines_at_rest_are_looked_at_again_where_the_release_before_this_one_has_written_of_them() {
+    let world = World::new().await;
+    let scanned = async || {
+        let keys = torch_remote::store::machine::restless(&world.pool).await.unwrap();
+        keys.into_iter().map(|key| key.name).collect::<BTreeSet<_>>()
+    };
+    for (name, phase, ready) in
+        [("rests", "Suspended", false), ("unready", "Suspended", true), ("failed", "Failed", false)]
+    {
+        let spec = json!({"provider": "fake", "gpu": {"type": "CPU"}, "suspend": true});
+        let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "Suspended", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let mut conditions = vec![condition("Suspended", "True")];
+        conditions.extend(ready.then(|| condition("Ready", "False")));
+        let status = json!({"phase": phase, "observedGeneration": 1, "conditions": conditions});
+        world.create(MACHINES, "default", "RemoteMachine", name, spec, status).await;
+    }
+    assert_eq!(scanned().await, ["failed", "unready"].map(str::to_owned).into());
+    let _replica = world.replica("a").await;
+    until("all rest", async || scanned().await.is_empty()).await;
+    for name in ["rests", "unready", "failed"] {
+        let status = world.get(MACHINES, name).await.unwrap()["status"].clone();
+        let kinds: Vec<&str> = status["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|condition| condition["type"].as_str().unwrap())
+            .collect();
+        assert!(status["phase"] == "Suspended" && !kinds.contains(&"Ready"), "{name}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn a_machine_that_runs_is_stalled_by_a_spec_that_cannot_be_and_not_by_the_loss_of_its_provider() {
+    let (world, _replica) = World::running().await;
+    let accepted = async |truth: &str| {
+        let so = |body: &Value| body["status"]["conditions"].is_array() && fact(body, "Accepted").0 == truth;
+        world.object(MACHINES, "m", &format!("Accepted={truth}"), so).await
+    };
+    world.machine("m", json!({})).await;
+    world.phase(MACHINES, "m", "Ready").await;
+    world.patch(MACHINES, "m", |spec| spec["provider"] = json!("fack")).await;
+    let body = accepted("False").await;
+    let there = "spec.provider names \"fack\", which does not exist; there are: fake";
+    assert_eq!((fact(&body, "Stalled"), fact(&body, "Reconciling").0), (("True", "NoSuchProvider", there), "False"));
+    assert_eq!(body["status"]["phase"], "Ready", "it runs on as it was");
+    world.patch(MACHINES, "m", |spec| spec["provider"] = json!("fake")).await;
+    assert_eq!(fact(&accepted("True").await, "Stalled").0, "False");
+    let mut write = world.objects.begin().await.unwrap();
+    write.remove(&Key::cluster(Resource::PROVIDERS, "fake")).await.unwrap();
+    write.commit().await.unwrap();
+    world.touch(MACHINES, "m", 1).await;
+    assert_eq!(fact(&accepted("False").await, "Stalled").0, "False", "nothing says that it is not as asked");
 }

@@ -48,6 +48,7 @@ async fn a_new_object_has_what_the_server_owns() {
     assert_eq!(object.generation(), 1);
     assert_eq!(object.uid().len(), 36);
     assert!(object.resource_version() > 0 && object.body["metadata"]["creationTimestamp"].is_string());
+    assert_eq!(object.body["status"], json!({"observedGeneration": 0}), "seen by nobody yet");
 }
 
 #[tokio::test]
@@ -271,7 +272,7 @@ async fn a_caller_s_own_rows_and_its_objects_commit_together_or_not_at_all() {
     write.update_status(&key("a"), json!({"phase": "Bound"}), &Preconditions::default()).await.unwrap();
     sqlx::query("update clock set offset_ms = 5000").execute(write.sql()).await.unwrap();
     drop(write);
-    assert_eq!(objects.get(&key("a")).await.unwrap().unwrap().body["status"], Value::Null);
+    assert_eq!(objects.get(&key("a")).await.unwrap().unwrap().body["status"], json!({"observedGeneration": 0}));
     let offset: i64 = sqlx::query_scalar("select offset_ms from clock").fetch_one(objects.pool()).await.unwrap();
     assert_eq!(offset, 0);
 }

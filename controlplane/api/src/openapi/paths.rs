@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{META, SCALE, reference, root, schema_name, version_kind};
-use crate::{kind::Kind, status::PATCH_TYPES};
+use crate::kind::Kind;
 
 /// Adds the paths of a kind.
 pub(super) fn add(kind: &Kind, paths: &mut Map<String, Value>) {
@@ -139,8 +139,13 @@ fn write(kind: &Kind, method: &str, verb: &str, part: &str) -> Value {
 fn patch(kind: &Kind, part: &str) -> Value {
     let mut patch = operation(kind, "patch", "patch", part, &["dryRun", "fieldManager", "fieldValidation", "force"]);
     let schema = json!({"schema": reference(&format!("{META}.Patch"))});
-    let content: Map<String, Value> = PATCH_TYPES.iter().map(|media| ((*media).to_owned(), schema.clone())).collect();
+    let types = kind.patch_types().into_iter();
+    let content: Map<String, Value> = types.map(|media| (media.to_owned(), schema.clone())).collect();
     patch["requestBody"] = json!({"required": true, "content": content});
+    if part.is_empty() {
+        // What is applied and is not there is made.
+        patch["responses"]["201"] = answer(&schema_name(kind));
+    }
     patch
 }
 
@@ -148,8 +153,13 @@ fn delete(kind: &Kind, collection: bool) -> Value {
     let mut delete = operation(kind, "delete", "delete", "", &["dryRun", "propagationPolicy"]);
     delete["requestBody"] =
         json!({"content": {"application/json": {"schema": reference(&format!("{META}.DeleteOptions"))}}});
-    delete["responses"]["200"] = answer(&format!("{META}.Status"));
-    if collection {
+    let status = format!("{META}.Status");
+    delete["responses"]["200"] = answer(&status);
+    if !collection {
+        // What finalizers keep is answered as it is.
+        delete["responses"]["200"]["content"]["application/json"]["schema"] =
+            json!({"anyOf": [reference(&status), reference(&schema_name(kind))]});
+    } else {
         delete["operationId"] =
             format!("deleteCollection{}{}", if kind.namespaced { "Namespaced" } else { "" }, kind.kind).into();
         delete["x-kubernetes-action"] = "deletecollection".into();

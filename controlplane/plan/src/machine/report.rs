@@ -20,7 +20,8 @@ pub(super) fn status(desired: &Desired, observed: &Observation, now: Time) -> Re
         Ok(()) => Fact::new(ACCEPTED, Truth::True, "Accepted", ""),
         Err(refusal) => Fact::new(ACCEPTED, Truth::False, refusal.reason, refusal.message.clone()),
     };
-    let refused = desired.accepted.is_err() && observed.attempt.is_none();
+    // What is suspended is as asked, also where it could not be made.
+    let refused = matches!(&desired.accepted, Err(refusal) if refusal.reason == launched.reason);
     let over = |kind, holds: bool| {
         let (reason, message) = if holds {
             (launched.reason.clone(), launched.message.clone())
@@ -33,10 +34,16 @@ pub(super) fn status(desired: &Desired, observed: &Observation, now: Time) -> Re
     let suspended = over(SUSPENDED, off && launched.reason == "Suspended");
     let expired = over(EXPIRED, off && (launched.reason == "Idle" || launched.reason == "Expired"));
     let failed = over(FAILED, off && (launched.reason == "RetriesExhausted" || refused));
-    let reconciling = reconciling(&ready, [&suspended, &expired, &failed]);
-    let stalled = Fact { condition_type: STALLED, ..failed.clone() };
+    // Off as its spec asks: `Ready=False` would be read as still to come, and waited for for ever.
+    let resting = suspended.status == Truth::True || expired.status == Truth::True;
+    let stalled = unchangeable(desired, observed, &launched).unwrap_or_else(|| failed.clone());
+    let stalled = Fact { condition_type: STALLED, ..stalled };
+    let reconciling = reconciling(&ready, [&suspended, &expired, &stalled]);
     for fact in [accepted, launched, registered, ready, suspended, expired, failed, reconciling, stalled] {
         condition::set(&mut status.conditions, fact, desired.generation, now.into());
+    }
+    if resting {
+        condition::clear(&mut status.conditions, READY);
     }
     status.observed_generation = Some(desired.generation);
     status.attempt = observed.attempt.as_ref().map(|attempt| attempt.number.into());
@@ -167,6 +174,15 @@ fn registered(observed: &Observation, launched: &Fact) -> Fact {
             "this control plane has not listened to the agent yet",
         ),
     }
+}
+
+/// What runs goes on as it was made: the spec has changed since to one that its Provider refuses. Without the Provider, `desired.launch` says nothing of
+/// what it made; but then nobody knows either whether the instance runs.
+fn unchangeable(desired: &Desired, observed: &Observation, launched: &Fact) -> Option<Fact> {
+    let refusal = desired.accepted.as_ref().err()?;
+    let changed = observed.attempt.as_ref().is_some_and(|attempt| attempt.launch != desired.launch);
+    (changed && launched.status == Truth::True)
+        .then(|| Fact::new(STALLED, Truth::True, refusal.reason, refusal.message.clone()))
 }
 
 /// Not ready yet, and nothing says that it will not be by itself.
