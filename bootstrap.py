@@ -236,22 +236,21 @@ def previous_commit(root: Path) -> str | None:
     return commit.strip() if commit else None
 
 
-def renumber(source: Path) -> None:
-    """Gives the workspace's own packages a version of their own.
+def renumber(source: Path, commit: str) -> None:
+    """Gives the workspace's own packages a version of their own, which names the commit.
 
     Cargo names what it builds by package and version, not by where the source is. In one build folder the same
     version of two releases is one file, and the tests of one are linked with the library of the other.
     """
+    version = rf'version = "\1-previous.g{commit[:12]}"'
     manifest, lock = source / "Cargo.toml", source / "Cargo.lock"
-    text, count = re.subn(r'(?m)^version = "([^"]+)"$', r'version = "\1-previous"', manifest.read_text(), count=1)
+    text, count = re.subn(r'(?m)^version = "([^"]+)"$', version, manifest.read_text(), count=1)
     if not count:
         raise SystemExit(f"bootstrap: {manifest} names no version of its packages: [workspace.package] version")
     manifest.write_text(text)
     packages = lock.read_text().split("[[package]]")
     own = (
-        package
-        if "\nsource = " in package
-        else re.sub(r'(?m)^version = "([^"]+)"$', r'version = "\1-previous"', package)
+        package if "\nsource = " in package else re.sub(r'(?m)^version = "([^"]+)"$', version, package)
         for package in packages[1:]
     )
     lock.write_text("[[package]]".join([packages[0], *own]))
@@ -271,7 +270,7 @@ def build_previous_server(steps: Steps, env: dict[str, str]) -> dict[str, str]:
         archive = source.with_suffix(".tar")
         steps.run("previous source", ["git", "archive", "--output", str(archive), commit], env)
         steps.run("unpack it", ["tar", "-xf", str(archive), "-C", str(source)], env)
-        renumber(source)
+        renumber(source, commit)
         shared = {"CARGO_BUILD_BUILD_DIR": str(build_folder()), "CARGO_TARGET_DIR": str(folder)}
         command = ["cargo", "build", "--locked", *WORKSPACE, "--bin", "torch-remote"]
         steps.run("build the previous server", command, {**env, **shared}, condensed=True, cwd=source)

@@ -85,12 +85,14 @@ def test_its_packages_have_a_version_of_their_own_and_those_it_depends_on_keep_t
 ) -> None:
     for name in ("Cargo.toml", "Cargo.lock"):
         (tmp_path / name).write_text((ROOT / name).read_text())
-    bootstrap.renumber(tmp_path)
-    assert '-previous"\n' in (tmp_path / "Cargo.toml").read_text().split("[workspace.package]")[1]
+    bootstrap.renumber(tmp_path, "0123456789abcdef")
+    assert '-previous.g0123456789ab"\n' in (tmp_path / "Cargo.toml").read_text().split("[workspace.package]")[1]
     pairs = list(zip(packages(ROOT / "Cargo.lock"), packages(tmp_path / "Cargo.lock"), strict=True))
     own = [(before, after) for before, after in pairs if "source = " not in before]
     assert own
-    assert all(after.splitlines()[2] == before.splitlines()[2][:-1] + '-previous"' for before, after in own)
+    assert all(
+        after.splitlines()[2] == before.splitlines()[2][:-1] + '-previous.g0123456789ab"' for before, after in own
+    )
     assert [after for before, after in pairs if before == after] == [
         before for before, _ in pairs if "source = " in before
     ]
