@@ -81,6 +81,39 @@ async fn a_swap_does_not_wait_for_a_transaction_under_way_for_that_may_wait_for_
 }
 
 #[tokio::test]
+async fn a_swap_needs_no_connection_that_those_behind_it_hold() {
+    let scratch = torch_remote::postgres::Postgres::scratch().await.unwrap();
+    let pool = torch_remote::store::pool::options().max_connections(2).connect_with(scratch.options()).await.unwrap();
+    torch_remote::store::migrate(&pool).await.unwrap();
+    let objects = Objects::new(pool);
+    made(&objects).await;
+    // Far more than there are connections: whoever took its turn first and its connection then would wait for those who do it the other way round.
+    let tasks: Vec<_> = (0..64)
+        .map(|number| {
+            let objects = objects.clone();
+            tokio::spawn(async move {
+                if number % 2 == 0 {
+                    let mut write = objects.begin().await.unwrap();
+                    let status = json!({"phase": format!("Try{number}")});
+                    write.update_status(&key(), status, &Preconditions::default()).await.unwrap();
+                    write.commit().await.unwrap();
+                    return;
+                }
+                let before = objects.get(&key()).await.unwrap().unwrap();
+                let after = before.with_status(json!({"phase": format!("Try{number}")}));
+                match objects.swap(&key(), &before, &after).await {
+                    Ok(_) | Err(Error::Conflict { .. }) => {}
+                    Err(error) => panic!("{error:?}"),
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_swap_of_what_is_gone_says_so_and_one_that_is_too_large_is_refused() {
     let objects = Objects::new(database::fresh().await);
     let before = made(&objects).await;
