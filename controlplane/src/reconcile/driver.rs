@@ -87,13 +87,7 @@ impl Driver {
                     Err(RecvError::Lagged(_)) => self.scan().await,
                     Err(RecvError::Closed) => break,
                 },
-                woken = self.woken.recv() => {
-                    let now = Instant::now();
-                    woken.into_iter().for_each(|work| {
-                        let when = now + patience(&work);
-                        self.at(work, when);
-                    });
-                }
+                woken = self.woken.recv() => woken.into_iter().for_each(|work| self.news(work)),
                 Some(done) = self.running.join_next_with_id(), if !self.running.is_empty() => self.joined(done),
                 () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() && !full => {}
             }
@@ -176,7 +170,7 @@ impl Driver {
         match key.resource {
             Resource::MACHINES => {
                 self.at(Work::Machine(key), now);
-                self.at(Work::Queue, now + SETTLE);
+                self.news(Work::Queue);
             }
             Resource::LEASES => self.at(Work::Lease(key), now),
             Resource::PROVIDERS => self.at(Work::Provider(key), now),
@@ -222,6 +216,12 @@ impl Driver {
         }
         self.at(Work::Queue, now);
         self.at(Work::Sweep, now);
+    }
+
+    /// Looks at `work` when more news of its kind had time to come.
+    fn news(&mut self, work: Work) {
+        let when = Instant::now() + patience(&work);
+        self.at(work, when);
     }
 
     /// Looks at `work` then, or sooner if that was planned.

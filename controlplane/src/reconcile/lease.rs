@@ -109,7 +109,7 @@ async fn report(
     status: &DeviceLeaseStatus,
 ) -> Result<(), Error> {
     let body = to_value(status).map_err(Error::Json)?;
-    shared.parts.objects.swap(key, object, &object.with_status(body)).await?;
+    shared.parts.objects.swap(key, object, &object.clone().with_status(body)).await?;
     let turned = |kind| condition::holds(&status.conditions, kind) && !condition::holds(&before.conditions, kind);
     if turned(BOUND) {
         let slots: Vec<String> =

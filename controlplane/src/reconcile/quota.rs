@@ -26,6 +26,6 @@ pub(super) async fn reconcile(shared: &Shared, key: &Key) -> Result<Again, Error
         return Ok(None);
     }
     let body = to_value(&status).map_err(Error::Json)?;
-    shared.parts.objects.swap(key, &object, &object.with_status(body)).await?;
+    shared.parts.objects.swap(key, &object, &object.clone().with_status(body)).await?;
     Ok(None)
 }

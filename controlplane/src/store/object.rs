@@ -158,22 +158,26 @@ impl Object {
         self.body.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
     }
 
-    /// The same with another status.
-    pub fn with_status(&self, status: Value) -> Self {
-        let mut body = self.body.clone();
-        body["status"] = status;
-        Self { body }
+    /// The same with another status; null: with none.
+    pub fn with_status(mut self, status: Value) -> Self {
+        if let Some(fields) = self.body.as_object_mut() {
+            match status {
+                Value::Null => fields.remove("status"),
+                status => fields.insert("status".into(), status),
+            };
+        }
+        self
     }
 
     /// The same with one more finalizer, unless it is there.
-    pub fn with_finalizer(&self, finalizer: &str) -> Self {
-        let mut body = self.body.clone();
+    pub fn with_finalizer(mut self, finalizer: &str) -> Self {
         let mut finalizers = self.finalizers();
         if !finalizers.contains(&finalizer) {
             finalizers.push(finalizer);
-            body["metadata"]["finalizers"] = finalizers.into();
+            let finalizers = finalizers.into();
+            self.body["metadata"]["finalizers"] = finalizers;
         }
-        Self { body }
+        self
     }
 
     /// `metadata.finalizers`.

@@ -66,6 +66,13 @@ struct Touched {
     gone: bool,
 }
 
+impl Touched {
+    /// Whether there is something to write.
+    fn differs(&self) -> bool {
+        self.gone || self.before.as_ref() != Some(&self.now)
+    }
+}
+
 impl Write {
     pub(super) fn new(
         transaction: Transaction<'static, Postgres>,
@@ -186,14 +193,8 @@ impl Write {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Conflict`], [`Error::OtherUid`]; the database failed.
     pub async fn update_status(&mut self, key: &Key, status: Value, require: &Preconditions) -> Result<Object, Error> {
-        let mut object = self.required(key, require).await?;
-        if let Some(fields) = object.body.as_object_mut() {
-            match status {
-                Value::Null => fields.remove("status"),
-                status => fields.insert("status".into(), status),
-            };
-        }
-        self.put(key, object)
+        let object = self.required(key, require).await?;
+        self.put(key, object.with_status(status))
     }
 
     /// Says who owns the fields of an object that this transaction touched.

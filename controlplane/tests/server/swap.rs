@@ -27,7 +27,7 @@ async fn a_swap_writes_status_and_finalizers_with_the_next_version_and_a_watcher
     let before = made(&objects).await;
     let tail = Tail::start(objects.clone()).await.unwrap();
     let start = tail.cache().version();
-    let after = before.with_status(json!({"phase": "Ready"})).with_finalizer("torchremote.dev/machine");
+    let after = before.clone().with_status(json!({"phase": "Ready"})).with_finalizer("torchremote.dev/machine");
     let version = objects.swap(&key(), &before, &after).await.unwrap().unwrap();
     assert_eq!(version, before.resource_version() + 1);
     let stored = objects.get(&key()).await.unwrap().unwrap();
@@ -38,7 +38,10 @@ async fn a_swap_writes_status_and_finalizers_with_the_next_version_and_a_watcher
     let seen = tail.cache().resume(&objects, Resource::MACHINES, start).await.unwrap();
     let [change] = &seen.backlog[..] else { panic!("one change: {:?}", seen.backlog) };
     assert_eq!((change.version, change.deleted, change.before.is_some()), (version, false, true));
-    assert_eq!(objects.swap(&key(), &stored, &stored.with_status(json!({"phase": "Ready"}))).await.unwrap(), None);
+    assert_eq!(
+        objects.swap(&key(), &stored, &stored.clone().with_status(json!({"phase": "Ready"}))).await.unwrap(),
+        None
+    );
     assert_eq!(objects.version().await.unwrap(), version, "what does not differ is not written");
 }
 
@@ -50,7 +53,7 @@ async fn of_many_who_have_read_the_same_one_writes_and_the_others_are_told() {
     let tasks: Vec<_> = (0..8)
         .map(|number| {
             let (objects, before) = (Objects::new(objects.pool().clone()), before.clone());
-            let after = before.with_status(json!({"phase": format!("Try{number}")}));
+            let after = before.clone().with_status(json!({"phase": format!("Try{number}")}));
             tokio::spawn(async move { objects.swap(&key(), &before, &after).await })
         })
         .collect();
@@ -74,7 +77,7 @@ async fn a_swap_does_not_wait_for_a_transaction_under_way_for_that_may_wait_for_
     let before = made(&objects).await;
     let mut write = objects.begin().await.unwrap();
     write.update_status(&key(), json!({"phase": "Bound"}), &Preconditions::default()).await.unwrap();
-    let swap = objects.swap(&key(), &before, &before.with_status(json!({"phase": "Ready"}))).await;
+    let swap = objects.swap(&key(), &before, &before.clone().with_status(json!({"phase": "Ready"}))).await;
     assert!(matches!(swap, Err(Error::Conflict { .. })), "{swap:?}");
     write.commit().await.unwrap().unwrap();
     assert_eq!(objects.get(&key()).await.unwrap().unwrap().body["status"]["phase"], "Bound");
@@ -100,7 +103,7 @@ async fn a_swap_needs_no_connection_that_those_behind_it_hold() {
                     return;
                 }
                 let before = objects.get(&key()).await.unwrap().unwrap();
-                let after = before.with_status(json!({"phase": format!("Try{number}")}));
+                let after = before.clone().with_status(json!({"phase": format!("Try{number}")}));
                 match objects.swap(&key(), &before, &after).await {
                     Ok(_) | Err(Error::Conflict { .. }) => {}
                     Err(error) => panic!("{error:?}"),
@@ -117,11 +120,11 @@ async fn a_swap_needs_no_connection_that_those_behind_it_hold() {
 async fn a_swap_of_what_is_gone_says_so_and_one_that_is_too_large_is_refused() {
     let objects = Objects::new(database::fresh().await);
     let before = made(&objects).await;
-    let large = before.with_status(json!({"phase": "x".repeat(4 << 20)}));
+    let large = before.clone().with_status(json!({"phase": "x".repeat(4 << 20)}));
     assert!(matches!(objects.swap(&key(), &before, &large).await, Err(Error::TooLarge { .. })));
     let mut write = objects.begin().await.unwrap();
     write.delete(&key(), &Preconditions::default()).await.unwrap();
     write.commit().await.unwrap();
-    let after = before.with_status(json!({"phase": "Ready"}));
+    let after = before.clone().with_status(json!({"phase": "Ready"}));
     assert!(matches!(objects.swap(&key(), &before, &after).await, Err(Error::NotFound { .. })));
 }

@@ -6,8 +6,10 @@ use serde_json::Value;
 use torch_remote_api::{by_kind, openapi};
 
 use super::{Change, Step};
-use crate::apiserver::admission::drop_empty;
+use crate::apiserver::admission::{admit, judge};
+use crate::apiserver::parameters::FieldValidation;
 use crate::cli::connection::{Call, Connection};
+use crate::document::Document;
 
 /// The group whose objects are judged by what they say alone; who may grant what, for one, only the server knows.
 const GROUP: &str = "torchremote.dev";
@@ -44,16 +46,14 @@ fn valid(wanted: &Value) -> bool {
     let version = wanted["apiVersion"].as_str().unwrap_or_default();
     let (group, _) = version.split_once('/').unwrap_or_default();
     let Some(kind) = by_kind(group, wanted["kind"].as_str().unwrap_or_default()) else { return false };
-    if group != GROUP || kind.api_version() != version || wanted.to_string().len() > LARGEST {
+    let text = wanted.to_string();
+    if group != GROUP || text.len() > LARGEST || !wanted["metadata"]["resourceVersion"].is_null() {
         return false;
     }
-    let mut body = wanted.clone();
-    if !kind.prune(&mut body).is_empty() || !body["metadata"]["resourceVersion"].is_null() {
-        return false;
-    }
-    kind.default(&mut body);
-    drop_empty(&mut body);
-    kind.validate(&body, None).is_empty()
+    let Ok(document) = Document::json(text.as_bytes()) else { return false };
+    let namespace = wanted["metadata"]["namespace"].as_str().filter(|_| kind.namespaced);
+    admit(kind, namespace, document, FieldValidation::Strict)
+        .is_ok_and(|admitted| judge(kind, &admitted.body, None).is_ok())
 }
 
 /// The hash is of the group's schemas and of the release.

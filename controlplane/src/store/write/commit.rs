@@ -17,13 +17,11 @@ impl Write {
     /// [`Error::TooLarge`]. The database failed; nothing was written, unless the connection broke during the commit itself.
     pub async fn commit(mut self) -> Result<Option<i64>, Error> {
         let touched = std::mem::take(&mut self.touched);
-        for (key, object) in &touched {
-            if !object.gone && object.before.as_ref() != Some(&object.now) {
-                bounded(key, &object.now)?;
-            }
+        for (key, object) in touched.iter().filter(|(_, object)| !object.gone && object.differs()) {
+            bounded(key, &object.now)?;
         }
         let turn = self.turn.clone();
-        let differs = touched.values().any(|object| object.gone || object.before.as_ref() != Some(&object.now));
+        let differs = touched.values().any(Touched::differs);
         let _turn = if differs { Some(turn.lock().await) } else { None };
         let mut version = None;
         for (key, Touched { before, now, gone }) in touched {

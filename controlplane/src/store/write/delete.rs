@@ -40,17 +40,14 @@ impl Write {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::FinalizerAdded`] when the object is being deleted; the database failed.
     pub async fn add_finalizer(&mut self, key: &Key, finalizer: &str) -> Result<Object, Error> {
-        let mut object = self.required(key, &Preconditions::default()).await?;
+        let object = self.required(key, &Preconditions::default()).await?;
         if object.finalizers().contains(&finalizer) {
             return Ok(object);
         }
         if object.deleting() {
             return Err(Error::FinalizerAdded { key: key.clone() });
         }
-        let mut finalizers: Vec<Value> = object.finalizers().into_iter().map(Value::from).collect();
-        finalizers.push(finalizer.into());
-        metadata(&mut object.body).insert("finalizers".into(), finalizers.into());
-        self.put(key, object)
+        self.put(key, object.with_finalizer(finalizer))
     }
 
     /// Removes a finalizer, if it is there. The last one of a deleting object removes the object.

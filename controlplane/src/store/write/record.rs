@@ -1,6 +1,6 @@
 //! Who did it, in the transaction that does it.
 
-use super::Write;
+use super::{Touched, Write};
 use crate::store::Error;
 use crate::store::audit::{self, Entry};
 
@@ -11,7 +11,7 @@ impl Write {
     /// # Errors
     /// The database failed.
     pub async fn record(&mut self, entry: &Entry) -> Result<bool, Error> {
-        let changed = self.touched.values().any(|object| object.gone || object.before.as_ref() != Some(&object.now));
+        let changed = self.touched.values().any(Touched::differs);
         if changed {
             audit::add(self.sql(), std::slice::from_ref(entry)).await?;
         }
