@@ -25,6 +25,7 @@ RUST = (1, 94)
 PYTHON = (3, 10)
 # One set of packages and features for every cargo call, so that no dependency is compiled twice.
 WORKSPACE = ["--workspace", "--features", "torch-remote-agent/torch"]
+MOST_WORKERS = 4  # of pytest, each with a control plane, a database and agents of its own
 QUIET_SECONDS = 8  # a step that prints nothing for this long is reported as running
 BUILD_GIB = 14  # free space asked for: 6 for the virtual environment, 8 for the build
 
@@ -288,7 +289,9 @@ def run_test(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
 def run_pytest(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
     folders = [folder for folder in ("sdk-python/tests", "tests") if any((ROOT / folder).rglob("test_*.py"))]
     if folders:
-        steps.run("pytest", [env["PYO3_PYTHON"], "-m", "pytest", *folders, *rest], env)
+        # The tests of a file share what they start, so a file stays with one worker. `-n0` shows it all in one process, as a debugger needs it.
+        workers = ["-n", str(min(os.cpu_count() or 1, MOST_WORKERS)), "--dist", "loadfile"]
+        steps.run("pytest", [env["PYO3_PYTHON"], "-m", "pytest", *workers, *folders, *rest], env)
 
 
 def run_check(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
@@ -311,6 +314,12 @@ def run_demo(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
 
 
 def run_bench(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
+    """All programs, or the one that the first word names, with the words after it: `make bench ARGS='api --quick'`."""
+    programs = {path.stem.removeprefix("bench_"): path for path in (ROOT / "tests" / "bench").glob("bench_*.py")}
+    if rest and rest[0] not in programs:
+        raise Failed(f"no bench is named {rest[0]}: say one of {', '.join(sorted(programs))}, then its own arguments")
+    if rest:
+        programs, rest = {rest[0]: programs[rest[0]]}, rest[1:]
     build(steps, env)
     # What is measured of the control plane is what a release does.
     command = ["cargo", "build", "--locked", "--release", "-p", "torch-remote", "-p", "torch-remote-tests"]
@@ -320,7 +329,7 @@ def run_bench(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
         "PYTHONPATH": os.pathsep.join([env["PYTHONPATH"], str(ROOT / "tests")]),
         "TORCH_REMOTE_RELEASE": str(build_folder() / "release"),
     }
-    for program in sorted((ROOT / "tests" / "bench").glob("bench_*.py")):
+    for _, program in sorted(programs.items()):
         steps.run(program.stem, [env["PYO3_PYTHON"], "-u", str(program.relative_to(ROOT)), *rest], env)
 
 
@@ -338,7 +347,8 @@ def run_sqlx(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
         command = ["cargo", "test", "--locked", "-p", "torch-remote", "--test", "sqlx_offline", "--no-run"]
         steps.run("build", command, env, condensed=True)
         programs = built_programs("sqlx_offline")
-    env = {**env, "BLESS": "1", "SQLX_OFFLINE": "false", "CARGO": shutil.which("cargo") or "cargo"}
+    here = {"CARGO": shutil.which("cargo") or "cargo", "CARGO_MANIFEST_DIR": str(ROOT / "controlplane")}
+    env = {**env, **here, "BLESS": "1", "SQLX_OFFLINE": "false"}
     steps.run("sqlx", [str(programs[-1]), *rest], env, cwd=ROOT / "controlplane")
 
 

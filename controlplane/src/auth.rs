@@ -10,6 +10,7 @@ pub mod issuer;
 pub mod keys;
 pub mod policies;
 pub mod seal;
+mod verified;
 pub mod verify;
 
 use std::collections::BTreeMap;

@@ -16,6 +16,7 @@ pub mod list;
 pub mod log;
 pub mod machine;
 pub mod namespace;
+mod news;
 pub mod object;
 pub mod owner;
 pub mod pool;

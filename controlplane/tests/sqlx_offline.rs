@@ -14,7 +14,7 @@ use torch_remote::postgres::Postgres;
 const TO_DO: &str = "run `make sqlx` and commit the folder .sqlx";
 
 fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs this")).parent().unwrap().to_owned()
 }
 
 fn saved(folder: &Path) -> BTreeMap<String, Value> {

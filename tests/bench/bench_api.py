@@ -1,6 +1,6 @@
 """What the API costs with 20,000 machines stored: applies, single calls, watchers, memory and start, each beside what it must be. Prints a table.
 
-usage: make bench ARGS=... : `--machines N` (20000), `--seconds N` of each load (20), `--quick` (a tenth of everything)
+usage: make bench ARGS='api ...': `--machines N` (20000), `--seconds N` of each load (20), `--quick` (a tenth of everything)
 
 The clients share the cores with what is measured, and the database too. The control plane and the load are built with --release.
 """
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--machines", type=int, default=20_000, help="stored before anything is measured")
     parser.add_argument("--seconds", type=int, default=20, help="length of each load")
     parser.add_argument("--quick", action="store_true", help="a tenth of machines and watchers: is it all there?")
-    arguments, _ = parser.parse_known_args()
+    arguments = parser.parse_args()
     tenth = 10 if arguments.quick else 1
     # One descriptor for each watcher, on both sides.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

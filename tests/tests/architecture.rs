@@ -7,7 +7,10 @@ use std::process::Command;
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version=1", "--no-deps", "--offline", "--manifest-path"])
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+        .arg(
+            std::path::Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs this"))
+                .join("../Cargo.toml"),
+        )
         .output()
         .expect("cargo runs");
     assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));

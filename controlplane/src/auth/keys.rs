@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::clock::Clock;
 use super::seal::{self, Place, Sealer};
+use super::verified::Verified;
 use super::verify::{self, API_SECONDS, Expected, Refused};
 use crate::store::{self, pool, signing_key};
 
@@ -57,6 +58,7 @@ struct Shared {
     clock: Clock,
     ring: watch::Sender<Arc<Ring>>,
     refreshed: Mutex<Instant>,
+    verified: Verified,
 }
 
 impl std::fmt::Debug for Shared {
@@ -82,7 +84,8 @@ impl Keys {
         let ring = read(&pool, &sealer).await?;
         let (ring, refreshed) = (watch::Sender::new(Arc::new(ring)), Mutex::new(Instant::now()));
         let (issuer, clock) = (issuer.into(), Clock::default());
-        Ok(Self { shared: Arc::new(Shared { pool, sealer, issuer, clock, ring, refreshed }) })
+        let verified = Verified::default();
+        Ok(Self { shared: Arc::new(Shared { pool, sealer, issuer, clock, ring, refreshed, verified }) })
     }
 
     /// The clock that tokens are made and judged by.
@@ -159,7 +162,21 @@ impl Keys {
             })?;
         }
         let expected = Expected { typ, audience, issuer: &self.shared.issuer, now: self.shared.clock.now() };
-        verify::verify(token, expected, &self.ring().verifying)
+        let ring = self.ring();
+        let known = self.shared.verified.find(token).filter(|_| ring.verifying.contains_key(&kid));
+        let claims = match known {
+            Some(claims) => {
+                verify::judge(&claims, expected)?;
+                claims
+            }
+            None => {
+                let claims = Arc::new(verify::signed(token, expected, &ring.verifying)?);
+                verify::judge(&claims, expected)?;
+                self.shared.verified.note(token, claims.clone());
+                claims
+            }
+        };
+        C::deserialize(&*claims).map_err(|_| Refused::Malformed)
     }
 
     /// Looks for keys other replicas made, and rotates when the current one has signed for its time.

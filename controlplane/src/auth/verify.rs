@@ -124,6 +124,20 @@ pub fn verify<C: DeserializeOwned>(
     expected: Expected<'_>,
     keys: &HashMap<String, DecodingKey>,
 ) -> Result<C, Refused> {
+    let claims = signed(token, expected, keys)?;
+    judge(&claims, expected)?;
+    serde_json::from_value(claims).map_err(|_| Refused::Malformed)
+}
+
+/// What one of these keys has signed, by whatever clock.
+///
+/// # Errors
+/// [`Refused`]; not for its time, which [`judge`] looks at.
+pub(super) fn signed(
+    token: &str,
+    expected: Expected<'_>,
+    keys: &HashMap<String, DecodingKey>,
+) -> Result<Value, Refused> {
     let kid = key_id(token, expected.typ)?;
     let key = keys.get(&kid).ok_or(Refused::UnknownKey)?;
     // Time and audience are judged below, by our own rules; this is the signature.
@@ -134,12 +148,14 @@ pub fn verify<C: DeserializeOwned>(
     validation.validate_exp = false;
     validation.validate_nbf = false;
     jsonwebtoken::decode::<Value>(token, key, &validation).map_err(|error| reason(&error))?;
-    let claims = part(token.split('.').nth(1).unwrap_or(""))?;
-    judge(&claims, expected)?;
-    serde_json::from_value(claims).map_err(|_| Refused::Malformed)
+    part(token.split('.').nth(1).unwrap_or(""))
 }
 
-fn judge(claims: &Value, expected: Expected<'_>) -> Result<(), Refused> {
+/// Judges the claims of a token that is signed as it should be.
+///
+/// # Errors
+/// [`Refused`], at the first thing that is wrong.
+pub(super) fn judge(claims: &Value, expected: Expected<'_>) -> Result<(), Refused> {
     for name in ["exp", "nbf", "iat"] {
         if claims[name].as_i64().is_none_or(|time| time < 0) {
             return Err(Refused::Claim(name));

@@ -109,12 +109,13 @@ impl Apply<'_> {
     async fn judge(&self, dry: DryRun) -> Result<Vec<Step>, Error> {
         let lives = Lives::list(self.connection, self.changes).await?;
         let lives = &lives;
-        let sound = if dry == DryRun::None { Some(Sound::of(self.connection, self.changes).await) } else { None };
+        let sound =
+            if dry == DryRun::None { Some(Sound::of(self.connection, self.changes, lives).await) } else { None };
         let sound = sound.as_ref();
         let mut count = Count::of(self.changes.len(), "tried");
-        let judged = self.changes.iter().enumerate().map(|(index, change)| async move {
+        let judged = self.changes.iter().map(|change| async move {
             let mut step = change.step(self.connection, &self.manner, lives).await?;
-            if dry != DryRun::Client && !sound.is_some_and(|sound| sound.is(index, change, &step)) {
+            if dry != DryRun::Client && !sound.is_some_and(|sound| sound.is(change, &step, lives)) {
                 change.judge(self.connection, &self.manner, &mut step, self.changes).await?;
             }
             Ok(step)

@@ -122,6 +122,12 @@ impl Lives {
         Ok(lives)
     }
 
+    /// The object that a document is about, if it was among them.
+    fn of_change(&self, change: &Change<'_>) -> Option<&Value> {
+        let path = change.kind.path(Some(&change.namespace));
+        self.found.get(&format!("{path}/{}", encode(&change.document.name)))
+    }
+
     /// Of one document, whose object was read already.
     pub fn of(change: &Change<'_>, live: Option<&Value>) -> Self {
         let path = change.kind.path(Some(&change.namespace));
@@ -201,10 +207,9 @@ impl<'a> Change<'a> {
         if manner.server_side {
             return Ok(Step::ServerSide);
         }
-        let path = self.kind.path(Some(&self.namespace));
-        match lives.found.get(&format!("{path}/{}", encode(&self.document.name))) {
+        match lives.of_change(self) {
             Some(live) => Ok(self.difference(live)),
-            None if lives.complete.contains(&path) => Ok(Step::Create),
+            None if lives.complete.contains(&self.kind.path(Some(&self.namespace))) => Ok(Step::Create),
             None => self.step_now(connection).await,
         }
     }

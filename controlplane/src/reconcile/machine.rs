@@ -4,7 +4,7 @@ mod desired;
 
 use sha2::{Digest, Sha256};
 use torch_remote_api::condition::{self, Truth};
-use torch_remote_api::machine::{READY, RemoteMachine, RemoteMachineStatus};
+use torch_remote_api::machine::{EXPIRED, FAILED, READY, RemoteMachine, RemoteMachineStatus};
 use torch_remote_api::object::MACHINE_FINALIZER;
 use torch_remote_plan::Observed;
 use torch_remote_plan::machine::{self, Action, Agent, AttemptState, Desired, End, Instance, Observation};
@@ -337,11 +337,24 @@ async fn write(
     if finalizer {
         after = after.with_finalizer(MACHINE_FINALIZER);
     }
-    shared.parts.objects.swap(&look.key, &look.object, &after).await?;
+    let version = shared.parts.objects.swap(&look.key, &look.object, &after).await?;
+    if let Some(version) = version.filter(|_| look.claim.is_none()) {
+        // At rest, and now it says so.
+        shared.parts.objects.settled(version);
+        if status.is_some_and(|status| barred(status) != barred(&look.machine.status)) {
+            shared.wake.wake(Work::Queue);
+        }
+    }
     if let Some(status) = status {
         tell(shared, look, status);
     }
     Ok(())
+}
+
+/// What the queue tells those who wait for the machine: that it has ended for good.
+fn barred(status: &RemoteMachineStatus) -> [bool; 2] {
+    let over = |kind| condition::find(&status.conditions, kind).is_some_and(|fact| fact.status == Truth::True);
+    [over(EXPIRED), over(FAILED)]
 }
 
 /// Whoever waits for a status like this one hears of it.

@@ -1,6 +1,9 @@
 //! What the provider `local` starts its agents with: their program, and where the libtorch is that they run.
 
+use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -54,9 +57,22 @@ fn half_of_the_processors() -> u32 {
 fn program(args: &LocalArgs) -> PathBuf {
     let named = args.agent.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
     let this = std::env::current_exe().ok().and_then(|exe| std::fs::canonicalize(exe).ok());
-    named
-        .or_else(|| this.map(|exe| exe.with_file_name(AGENT)))
-        .unwrap_or_else(|| PathBuf::from("/usr/local/bin").join(AGENT))
+    let beside = this.map(|exe| exe.with_file_name(AGENT));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    named.unwrap_or_else(|| found(beside.as_deref(), &path))
+}
+
+/// The agent beside this program, else the first on PATH. With neither, it is where it should be: what fails to start says so.
+fn found(beside: Option<&Path>, path: &OsStr) -> PathBuf {
+    let runs = |program: &Path| {
+        let mode = program.metadata().ok().filter(Metadata::is_file).map(|file| file.permissions().mode());
+        mode.is_some_and(|mode| mode & 0o111 != 0)
+    };
+    let there = beside.filter(|program| runs(program)).map(Path::to_path_buf);
+    let on_path = || std::env::split_paths(path).map(|folder| folder.join(AGENT)).find(|program| runs(program));
+    let program = there.or_else(on_path).or_else(|| beside.map(Path::to_path_buf)).unwrap_or_else(|| AGENT.into());
+    // A machine's folder is another than ours.
+    std::path::absolute(&program).unwrap_or(program)
 }
 
 /// The folder of libtorch of the interpreter's torch, if it has one.
@@ -69,8 +85,31 @@ fn libtorch(args: &LocalArgs) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::public_address;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::{AGENT, found, public_address};
     use crate::tls;
+
+    #[test]
+    fn the_agent_is_the_one_beside_the_program_or_else_the_first_on_path() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [beside, first, second] = ["beside", "first", "second"].map(|name| folder.path().join(name));
+        for folder in [&beside, &first, &second] {
+            std::fs::create_dir(folder).expect("a folder");
+        }
+        let path = std::env::join_paths([&first, &second]).expect("a PATH");
+        let at = |folder: &std::path::Path| folder.join(AGENT);
+        assert_eq!(found(Some(&at(&beside)), &path), at(&beside), "there is none: where it should be");
+        let program = |at: &std::path::Path, mode| {
+            std::fs::write(at, "").expect("a file");
+            std::fs::set_permissions(at, std::fs::Permissions::from_mode(mode)).expect("its mode");
+        };
+        program(&at(&first), 0o644);
+        program(&at(&second), 0o755);
+        assert_eq!(found(Some(&at(&beside)), &path), at(&second));
+        program(&at(&beside), 0o755);
+        assert_eq!(found(Some(&at(&beside)), &path), at(&beside));
+    }
 
     #[test]
     fn other_hosts_are_told_an_address_only_when_the_api_listens_for_them() {

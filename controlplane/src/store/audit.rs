@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
 use super::Error;
@@ -77,50 +78,45 @@ fn text(text: &str) -> String {
 /// # Errors
 /// The database failed.
 pub async fn add(connection: &mut PgConnection, entries: &[Entry]) -> Result<(), Error> {
-    let column = |of: fn(&Entry) -> &str| entries.iter().map(|entry| text(of(entry))).collect::<Vec<String>>();
-    let optional = |of: fn(&Entry) -> Option<&str>| entries.iter().map(|entry| of(entry).map(text)).collect::<Vec<_>>();
-    // An array of arrays must be rectangular, so groups travel as JSON.
-    let groups: Vec<serde_json::Value> =
-        entries.iter().map(|entry| entry.groups.iter().map(|group| text(group)).collect()).collect();
-    let decisions = column(|entry| if entry.denied { "Deny" } else { "Allow" });
-    let codes: Vec<i32> = entries.iter().map(|entry| i32::from(entry.code)).collect();
-    let dry_runs: Vec<bool> = entries.iter().map(|entry| entry.dry_run).collect();
     // One clock judges, the database's: how long ago is all that this process knows.
     let now = Instant::now();
-    let ago = |of: fn(&Entry) -> Option<Instant>| {
-        let seconds = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
-        entries.iter().map(|entry| of(entry).map_or(0.0, seconds)).collect::<Vec<f64>>()
-    };
+    let rows: Value = entries.iter().map(|entry| row(entry, now)).collect();
     let added = sqlx::query!(
         "insert into audit (who, groups, impersonator, verb, grp, resource, subresource, ns, name, path, peer, decision, reason, code, trace, dry_run,
                             received, at)
-         select who, array(select jsonb_array_elements_text(groups)), impersonator, verb, grp, resource, subresource, ns, name, path, peer, decision, reason,
+         select who, groups, impersonator, verb, grp, resource, subresource, ns, name, path, peer, decision, reason,
                 code, trace, dry_run, at - received * interval '1 second', at - answered * interval '1 second'
-         from (select clock_now() - now() + clock_timestamp() as at) as written,
-              unnest($1::text[], $2::jsonb[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-                     $12::text[], $13::text[], $14::integer[], $15::text[], $16::boolean[], $17::float8[], $18::float8[])
-              as e (who, groups, impersonator, verb, grp, resource, subresource, ns, name, path, peer, decision, reason, code, trace, dry_run,
-                    received, answered)",
-        &column(|entry| &entry.who),
-        &groups,
-        &optional(|entry| entry.impersonator.as_deref()) as &[Option<String>],
-        &column(|entry| &entry.verb),
-        &column(|entry| &entry.group),
-        &column(|entry| &entry.resource),
-        &column(|entry| &entry.subresource),
-        &column(|entry| &entry.namespace),
-        &column(|entry| &entry.name),
-        &column(|entry| &entry.path),
-        &column(|entry| &entry.peer),
-        &decisions,
-        &column(|entry| &entry.reason),
-        &codes,
-        &optional(|entry| entry.trace.as_deref()) as &[Option<String>],
-        &dry_runs,
-        &ago(|entry| entry.received),
-        &ago(|entry| entry.answered)
+         from (select clock_timestamp() + offset_ms * interval '1 millisecond' as at from clock) as written,
+              jsonb_to_recordset($1) as e (who text, groups text[], impersonator text, verb text, grp text, resource text, subresource text, ns text,
+                    name text, path text, peer text, decision text, reason text, code integer, trace text, dry_run bool,
+                    received float8, answered float8)",
+        rows
     );
     added.execute(connection).await.map_err(Error::database("write the audit")).map(drop)
+}
+
+fn row(entry: &Entry, now: Instant) -> Value {
+    let ago = |at: Option<Instant>| at.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
+    json!({
+        "who": text(&entry.who),
+        "groups": entry.groups.iter().map(|group| text(group)).collect::<Vec<_>>(),
+        "impersonator": entry.impersonator.as_deref().map(text),
+        "verb": text(&entry.verb),
+        "grp": text(&entry.group),
+        "resource": text(&entry.resource),
+        "subresource": text(&entry.subresource),
+        "ns": text(&entry.namespace),
+        "name": text(&entry.name),
+        "path": text(&entry.path),
+        "peer": text(&entry.peer),
+        "decision": if entry.denied { "Deny" } else { "Allow" },
+        "reason": text(&entry.reason),
+        "code": entry.code,
+        "trace": entry.trace.as_deref().map(text),
+        "dry_run": entry.dry_run,
+        "received": ago(entry.received),
+        "answered": ago(entry.answered),
+    })
 }
 
 /// A requirement on a field of the rows, by its name in an AuditEvent.

@@ -13,8 +13,10 @@ use super::secret::Column;
 use super::watch_cache::{Logged, WatchCache};
 use super::{Error, Key, Objects, POLL, Resource, State, pool};
 
-/// Between two readings: under load each of them finds several changes.
+/// Between two readings, at least.
 const PACE: Duration = Duration::from_millis(4);
+/// Between two readings under load, when each of them finds several changes.
+const SLOWEST: Duration = Duration::from_millis(16);
 /// Log rows read in one statement.
 const BATCH: i64 = 1000;
 /// History younger than this is kept, in seconds.
@@ -51,7 +53,7 @@ impl Tail {
         let mut ticks = tokio::time::interval(POLL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut failing = false;
-        let mut next = tokio::time::Instant::now();
+        let (mut next, mut pace) = (tokio::time::Instant::now(), PACE);
         loop {
             tokio::time::sleep_until(next).await;
             tokio::select! {
@@ -59,9 +61,12 @@ impl Tail {
                 _ = ticks.tick() => {}
                 () = self.objects.committed() => {}
             }
-            next = tokio::time::Instant::now() + PACE;
+            next = tokio::time::Instant::now() + pace;
             match self.advance().await {
-                Ok(()) => failing = false,
+                Ok(found) => {
+                    failing = false;
+                    pace = if found > 1 { SLOWEST.min(2 * pace) } else { PACE };
+                }
                 Err(error) if failing => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "still cannot read the log")
                 }
@@ -76,17 +81,17 @@ impl Tail {
         }
     }
 
-    /// Reads what is new, all of it.
+    /// Reads what is new, all of it. Returns how many changes it was.
     ///
     /// # Errors
     /// The database failed; what was read before that is in the cache.
-    pub async fn advance(&self) -> Result<(), Error> {
+    pub async fn advance(&self) -> Result<usize, Error> {
         let mut connection = self.objects.pool().acquire().await.map_err(Error::database("reach the database"))?;
         let counter = sqlx::query!("select rv, compacted from cluster_rv");
         let counter = counter.fetch_one(&mut *connection).await.map_err(Error::database("read the version"))?;
         let seen = self.cache.version();
         if counter.rv == seen {
-            return Ok(());
+            return Ok(0);
         }
         if counter.rv < seen || counter.compacted > seen {
             // The database was restored, or history went before this replica read it. Watchers must list again.
@@ -97,20 +102,21 @@ impl Tail {
                 "the log does not continue where this replica stands; watches restart"
             );
             drop(connection);
-            return self.reload().await;
+            return self.reload().await.map(|()| 0);
         }
-        let mut from = Some(seen);
+        let (mut from, mut found) = (Some(seen), 0);
         while let Some(after) = from {
             let rows = Rows { resource: None, before: false };
             let page = read(&self.objects, &mut connection, rows, (after, counter.rv), BATCH).await?;
-            let keys: Vec<Key> = page.logged.iter().map(|logged| logged.after.key().clone()).collect();
+            let news: Vec<_> = page.logged.iter().map(|logged| (logged.after.key().clone(), logged.version)).collect();
+            found += news.len();
             self.cache.apply(page.logged, page.next.unwrap_or(counter.rv));
-            for key in keys {
-                self.objects.announce(key);
+            for (key, version) in news {
+                self.objects.news.tell(key, version);
             }
             from = page.next;
         }
-        Ok(())
+        Ok(found)
     }
 
     async fn reload(&self) -> Result<(), Error> {
@@ -129,9 +135,7 @@ impl Tail {
         snapshot.rollback().await.map_err(Error::database("end a snapshot"))?;
         let keys: Vec<Key> = states.iter().map(|state| state.key().clone()).collect();
         self.cache.reset(states, version);
-        for key in keys {
-            self.objects.announce(key);
-        }
+        self.objects.news.restart(keys, version);
         Ok(())
     }
 }

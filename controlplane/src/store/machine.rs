@@ -246,7 +246,7 @@ pub async fn record_gone(pool: &PgPool, claim: Claim, number: u32, why: (End, &s
     Ok(done)
 }
 
-/// Machines that something may be left to do for: all but those that are suspended, say so, and have nothing that runs. The release before this one said
+/// Machines that something may be left to do for: all but those that are suspended, say so, and have nothing that runs. The releases before 0026 said
 /// of some that they had failed, and of all whether they were ready; that is looked at again.
 ///
 /// # Errors
@@ -254,11 +254,9 @@ pub async fn record_gone(pool: &PgPool, claim: Claim, number: u32, why: (End, &s
 pub async fn restless(pool: &PgPool) -> Result<Vec<Key>, Error> {
     let rows = sqlx::query!(
         r#"select ns, name from object o where grp = $1 and plural = $2 and (
-           deleting or body #>> '{spec,suspend}' is distinct from 'true' or coalesce(body #>> '{status,phase}', '') <> 'Suspended'
-           or body @> '{"status":{"conditions":[{"type":"Ready"}]}}'
-           or body #> '{status,observedGeneration}' is distinct from body #> '{metadata,generation}'
+           not at_rest
            or exists (select from machine_attempt a where a.machine_uid = o.uid and a.state <> 'Gone')
-           or not exists (select from object p where p.grp = $3 and p.plural = $4 and p.ns = '' and p.name = o.body #>> '{spec,provider}' and not p.deleting))"#,
+           or not exists (select from object p where p.grp = $3 and p.plural = $4 and p.ns = '' and p.name = o.provider and not p.deleting))"#,
         Resource::MACHINES.group,
         Resource::MACHINES.plural,
         Resource::PROVIDERS.group,

@@ -12,12 +12,11 @@ use sqlx::PgPool;
 use tokio::sync::{Notify, broadcast};
 use uuid::Uuid;
 
+use super::news::News;
 use super::secret::{self, Column};
+use super::write::swap::Swaps;
 use super::{Key, List, Query, Resource, Write, pool};
 use crate::auth::Sealer;
-
-/// Changes kept for a receiver that lags; one that lags further gets `Lagged` and must look at everything.
-const CHANGES: usize = 4096;
 
 /// Why the store refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -227,9 +226,10 @@ impl Object {
 #[derive(Debug, Clone)]
 pub struct Objects {
     pool: PgPool,
-    changes: broadcast::Sender<Key>,
+    pub(super) news: Arc<News>,
     pub(super) committed: Arc<Notify>,
     pub(super) turn: Turn,
+    pub(super) swaps: Swaps,
     sealer: Option<Sealer>,
 }
 
@@ -242,9 +242,10 @@ impl Objects {
     pub fn new(pool: PgPool) -> Self {
         Self {
             pool,
-            changes: broadcast::Sender::new(CHANGES),
+            news: Arc::default(),
             committed: Arc::new(Notify::new()),
             turn: Turn::default(),
+            swaps: Swaps::default(),
             sealer: None,
         }
     }
@@ -327,18 +328,17 @@ impl Objects {
 
     /// Keys of objects that changed, on any replica, in the order of their versions. A hint to look: also look at everything now and then.
     pub fn changes(&self) -> broadcast::Receiver<Key> {
-        self.changes.subscribe()
+        self.news.subscribe()
+    }
+
+    /// The writer of this version, who is of this replica, has looked at the object as it is since: no one else of this replica has to.
+    pub fn settled(&self, version: i64) {
+        self.news.settled(version);
     }
 
     /// For what reads rows: the body that lies in a column.
     pub(super) fn open(&self, key: &Key, uid: Option<Uuid>, column: Column, body: Value) -> Result<Value, Error> {
         secret::open(self.sealer.as_ref(), key, uid, column, body)
-    }
-
-    /// For the tail: tells the receivers of [`changes`](Self::changes).
-    pub(super) fn announce(&self, key: Key) {
-        // An error means that nobody listens.
-        drop(self.changes.send(key));
     }
 
     /// For the tail: returns when a write of this replica has committed.

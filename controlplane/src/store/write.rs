@@ -7,7 +7,7 @@
 mod commit;
 mod delete;
 mod record;
-mod swap;
+pub(super) mod swap;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -31,7 +31,8 @@ pub fn folder() -> tempfile::TempDir {
 pub fn command(program: &str, home: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("HOME", home).env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.stdin(Stdio::null()).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs this");
+    command.stdin(Stdio::null()).current_dir(Path::new(&here).join(".."));
     command
 }
 

@@ -303,6 +303,40 @@ async fn a_machine_at_rest_has_no_claim_and_is_no_part_of_a_scan_until_there_is_
 }
 
 #[tokio::test]
+async fn what_the_database_says_is_at_rest_is_what_its_body_says() {
+    let world = World::new().await;
+    let rests = json!({"spec": {"suspend": true}, "status": {"phase": "Suspended", "observedGeneration": 1}, "metadata": {"generation": 1}});
+    let cases = [
+        (true, json!({})),
+        (false, json!({"spec": {"suspend": null}})),
+        (false, json!({"spec": {"suspend": false}})),
+        (false, json!({"spec": null})),
+        (false, json!({"status": null})),
+        (false, json!({"status": {"phase": null}})),
+        (false, json!({"status": {"phase": "Failed"}})),
+        (false, json!({"status": {"observedGeneration": null}})),
+        (false, json!({"status": {"observedGeneration": 2}})),
+        (false, json!({"status": {"conditions": [{"type": "Reconciling"}, {"type": "Ready", "status": "False"}]}})),
+        (true, json!({"status": {"conditions": [{"type": "Suspended", "status": "True"}]}})),
+    ];
+    for (number, (at_rest, patch)) in cases.into_iter().enumerate() {
+        let mut body = rests.clone();
+        json_patch::merge(&mut body, &patch);
+        let said = sqlx::query_scalar::<_, bool>(
+            "insert into object (grp, plural, name, uid, rv, labels, body) values ('torchremote.dev', 'remotemachines', $1, gen_random_uuid(), 0, '{}', $2)
+             returning at_rest",
+        );
+        let said = said.bind(number.to_string()).bind(&body).fetch_one(&world.pool).await.unwrap();
+        assert_eq!(said, at_rest, "{body}");
+    }
+    let other = "insert into object (grp, plural, name, uid, rv, labels, body) values ('', 'secrets', 'x', gen_random_uuid(), 0, '{}', $1) returning at_rest";
+    assert!(
+        !sqlx::query_scalar::<_, bool>(other).bind(&rests).fetch_one(&world.pool).await.unwrap(),
+        "of machines alone"
+    );
+}
+
+#[tokio::test]
 async fn machines_at_rest_are_looked_at_again_where_the_release_before_this_one_has_written_of_them() {
     let world = World::new().await;
     let scanned = async || {

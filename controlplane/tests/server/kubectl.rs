@@ -291,7 +291,8 @@ async fn bad_input_is_named_and_nothing_is_done() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_example_can_be_applied_as_it_is() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/examples");
+    let folder =
+        Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs this")).join("../manifests/examples");
     let examples: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     assert!(!examples.is_empty());
     with_each_kubectl(async |_, kubectl| {

@@ -30,7 +30,8 @@ async fn left_at(version: i64) -> PgPool {
     let pool = empty().await;
     for step in versions().into_iter().filter(|step| *step <= version) {
         schema::migrations().run_to(step, &pool).await.unwrap();
-        let file = PathBuf::from(format!("{}/tests/server/schemas/{step:04}.sql", env!("CARGO_MANIFEST_DIR")));
+        let file = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs this"))
+            .join(format!("tests/server/schemas/{step:04}.sql"));
         let rows = std::fs::read_to_string(&file);
         let rows = rows.unwrap_or_else(|error| {
             panic!("{}: {error}; it needs rows as a release with migration {step} writes them, of every table and kind that the migration is about", file.display())

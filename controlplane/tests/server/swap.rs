@@ -1,4 +1,4 @@
-//! Compare-and-set of one object in one statement, on a real Postgres.
+//! Compare-and-set of one object, and of several that come together, on a real Postgres.
 
 use serde_json::{Value, json};
 use torch_remote::store::log::Tail;
@@ -69,6 +69,111 @@ async fn of_many_who_have_read_the_same_one_writes_and_the_others_are_told() {
     }
     assert_eq!(won, 1);
     assert_eq!(objects.version().await.unwrap(), before.resource_version() + 1, "those who lost took no version");
+}
+
+async fn machines(objects: &Objects, count: usize) -> Vec<Object> {
+    let mut write = objects.begin().await.unwrap();
+    for number in 0..count {
+        let metadata = json!({"namespace": "default", "name": format!("m-{number:02}")});
+        let body = json!({"apiVersion": "torchremote.dev/v1alpha1", "kind": "RemoteMachine", "spec": {"provider": "local"}, "metadata": metadata});
+        write.create(Resource::MACHINES, body).await.unwrap();
+    }
+    write.commit().await.unwrap().unwrap();
+    objects.list(Resource::MACHINES, None).await.unwrap().items
+}
+
+/// All at once; the outcome of each, in order.
+async fn swapped(
+    objects: &Objects,
+    before: &[Object],
+    phase: impl Fn(usize) -> String,
+) -> Vec<Result<Option<i64>, Error>> {
+    let swaps = before.iter().enumerate().map(|(number, before)| {
+        let after = before.clone().with_status(json!({"phase": phase(number)}));
+        async move { objects.swap(&before.key(Resource::MACHINES), before, &after).await }
+    });
+    futures::future::join_all(swaps).await
+}
+
+#[tokio::test]
+async fn swaps_that_come_together_each_get_a_version_of_their_own_and_a_watcher_sees_each_once() {
+    let objects = Objects::new(database::fresh().await);
+    let before = machines(&objects, 100).await;
+    let tail = Tail::start(objects.clone()).await.unwrap();
+    let start = tail.cache().version();
+    let written = swapped(&objects, &before, |number| format!("Try{number}")).await;
+    let mut versions: Vec<i64> = written.into_iter().map(|version| version.unwrap().unwrap()).collect();
+    for (number, (before, version)) in before.iter().zip(&versions).enumerate() {
+        let stored = objects.get(&before.key(Resource::MACHINES)).await.unwrap().unwrap();
+        assert_eq!(
+            (stored.resource_version(), &stored.body["status"]["phase"]),
+            (*version, &json!(format!("Try{number}")))
+        );
+        assert_eq!(stored.uid(), before.uid());
+    }
+    versions.sort_unstable();
+    assert_eq!(versions, (start + 1..=start + 100).collect::<Vec<_>>());
+    tail.advance().await.unwrap();
+    let seen = tail.cache().resume(&objects, Resource::MACHINES, start).await.unwrap();
+    assert_eq!(seen.backlog.iter().map(|change| change.version).collect::<Vec<_>>(), versions);
+}
+
+#[tokio::test]
+async fn of_swaps_that_come_together_the_late_ones_take_no_version_and_the_others_leave_no_gap() {
+    let objects = Objects::new(database::fresh().await);
+    let before = machines(&objects, 20).await;
+    let late = [0, 7, 8, 13];
+    for number in late {
+        let key = before[number].key(Resource::MACHINES);
+        objects
+            .swap(&key, &before[number], &before[number].clone().with_status(json!({"phase": "Won"})))
+            .await
+            .unwrap();
+    }
+    let start = objects.version().await.unwrap();
+    let written = swapped(&objects, &before, |_| "Ready".to_owned()).await;
+    let mut versions = vec![];
+    for (number, written) in written.iter().enumerate() {
+        match written {
+            Err(Error::Conflict { .. }) if late.contains(&number) => {}
+            Ok(Some(version)) if !late.contains(&number) => {
+                let stored = objects.get(&before[number].key(Resource::MACHINES)).await.unwrap().unwrap();
+                assert_eq!((stored.resource_version(), &stored.body["status"]["phase"]), (*version, &json!("Ready")));
+                versions.push(*version);
+            }
+            other => panic!("{number}: {other:?}"),
+        }
+    }
+    versions.sort_unstable();
+    assert_eq!(versions, (start + 1..=start + 16).collect::<Vec<_>>());
+    assert_eq!(objects.version().await.unwrap(), start + 16);
+}
+
+#[tokio::test]
+async fn of_swaps_that_come_together_one_that_postgres_refuses_fails_alone() {
+    let objects = Objects::new(database::fresh().await);
+    let before = machines(&objects, 20).await;
+    let start = objects.version().await.unwrap();
+    // No jsonb holds a NUL.
+    let written = swapped(&objects, &before, |number| if number == 11 { "\0" } else { "Ready" }.to_owned()).await;
+    for (number, written) in written.iter().enumerate() {
+        match written {
+            Err(Error::Database { .. }) if number == 11 => {}
+            Ok(Some(_)) if number != 11 => {}
+            other => panic!("{number}: {other:?}"),
+        }
+    }
+    assert_eq!(objects.version().await.unwrap(), start + 19, "the one that failed took no version");
+}
+
+#[tokio::test]
+async fn two_swaps_of_one_object_that_come_together_are_one_written_and_one_told() {
+    let objects = Objects::new(database::fresh().await);
+    let before = machines(&objects, 1).await.remove(0);
+    let written = swapped(&objects, &[before.clone(), before.clone()], |number| format!("Try{number}")).await;
+    let won = written.iter().filter(|written| matches!(written, Ok(Some(_)))).count();
+    let lost = written.iter().filter(|written| matches!(written, Err(Error::Conflict { .. }))).count();
+    assert_eq!((won, lost), (1, 1), "{written:?}");
 }
 
 #[tokio::test]

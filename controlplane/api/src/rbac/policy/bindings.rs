@@ -152,3 +152,45 @@ fn describe(subject: &Subject, namespace: &str) -> String {
         kind => format!("{kind} {:?}", subject.name),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::{Change, Policy};
+    use super::*;
+
+    fn binding(number: usize, user: &str) -> Value {
+        json!({
+            "kind": "RoleBinding", "metadata": {"namespace": "a", "name": format!("b{number}")},
+            "subjects": [{"kind": "User", "name": user}],
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reader"},
+        })
+    }
+
+    fn user(name: &str) -> User<'_> {
+        User { name, groups: &[] }
+    }
+
+    #[test]
+    fn a_change_touches_what_its_own_subjects_have_and_a_question_what_the_asker_has() {
+        let all: Vec<Value> = (0..100).map(|number| binding(number, &format!("user{number}"))).collect();
+        let mut policy = Policy::new(&all);
+        let others = |bindings: &Bindings| -> Vec<*const Bound> {
+            let names = (0..100).filter(|number| *number != 50).map(|number| format!("user{number}"));
+            names
+                .flat_map(|name| bindings.of(user(&name), "a").map(|grant| Arc::as_ptr(&grant.by)).collect::<Vec<_>>())
+                .collect()
+        };
+        let before = others(&policy.bindings);
+        assert_eq!(before.len(), 99, "each asks through one binding");
+        policy.change([Change::Is(&binding(50, "ana"))]);
+        let bindings = &policy.bindings;
+        assert_eq!(others(bindings), before, "those of others are the very same, and not read again");
+        assert_eq!((bindings.of(user("ana"), "a").count(), bindings.of(user("user50"), "a").count()), (1, 0));
+        assert_eq!((bindings.all.len(), bindings.users.len()), (100, 100), "nothing is left of the one before");
+        policy.change([Change::Gone(&binding(50, "ana"))]);
+        let bindings = &policy.bindings;
+        assert_eq!((bindings.all.len(), bindings.users.len()), (99, 99));
+    }
+}
