@@ -288,7 +288,9 @@ def run_test(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
 
 def run_pytest(steps: Steps, env: dict[str, str], rest: list[str]) -> None:
     folders = [folder for folder in ("sdk-python/tests", "tests") if any((ROOT / folder).rglob("test_*.py"))]
-    if folders:
+    if any((ROOT / word.partition("::")[0]).exists() for word in rest if not word.startswith("-")):
+        folders = []  # those that are named, and no others
+    if folders or rest:
         # The tests of a file share what they start, so a file stays with one worker. `-n0` shows it all in one process, as a debugger needs it.
         workers = ["-n", str(min(os.cpu_count() or 1, MOST_WORKERS)), "--dist", "loadfile"]
         steps.run("pytest", [env["PYO3_PYTHON"], "-m", "pytest", *workers, *folders, *rest], env)
