@@ -212,7 +212,7 @@ impl Writer {
         loop {
             match self.add(batch).await {
                 Ok(()) => return,
-                Err(Error::Database { source, .. }) if source.as_database_error().is_some_and(never) => break,
+                Err(error) if error.is_of_the_data() => break,
                 Err(error) if failing => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "the audit is still not written")
                 }
@@ -258,11 +258,6 @@ async fn forget_now_and_then(pool: PgPool, keep_days: u32) {
             }
         }
     }
-}
-
-/// Whether the database refuses the data themselves: SQLSTATE classes 22 and 23.
-fn never(error: &dyn sqlx::error::DatabaseError) -> bool {
-    error.code().is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
 }
 
 /// The kind AuditEvent, by plural.

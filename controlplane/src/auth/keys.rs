@@ -164,18 +164,12 @@ impl Keys {
         let expected = Expected { typ, audience, issuer: &self.shared.issuer, now: self.shared.clock.now() };
         let ring = self.ring();
         let known = self.shared.verified.find(token).filter(|_| ring.verifying.contains_key(&kid));
-        let claims = match known {
-            Some(claims) => {
-                verify::judge(&claims, expected)?;
-                claims
-            }
-            None => {
-                let claims = Arc::new(verify::signed(token, expected, &ring.verifying)?);
-                verify::judge(&claims, expected)?;
-                self.shared.verified.note(token, claims.clone());
-                claims
-            }
-        };
+        let new = known.is_none();
+        let claims = known.map_or_else(|| verify::signed(token, expected, &ring.verifying).map(Arc::new), Ok)?;
+        verify::judge(&claims, expected)?;
+        if new {
+            self.shared.verified.note(token, claims.clone());
+        }
         C::deserialize(&*claims).map_err(|_| Refused::Malformed)
     }
 

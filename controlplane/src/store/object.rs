@@ -91,6 +91,13 @@ impl Error {
         move |source| Self::Database { operation, source }
     }
 
+    /// Whether the database refuses the data themselves, whenever they come: SQLSTATE classes 22, 23 and 54.
+    pub fn is_of_the_data(&self) -> bool {
+        let Self::Database { source, .. } = self else { return false };
+        let code = source.as_database_error().and_then(|error| error.code());
+        code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
+    }
+
     /// Whether the caller should try again.
     pub fn retry(&self) -> Retry {
         match self {

@@ -159,13 +159,6 @@ impl Objects {
     }
 }
 
-/// Whether the database refuses what it was given, which may be of one object alone: SQLSTATE classes 22, 23 and 54. Another error is one of all.
-fn refused(error: &Error) -> bool {
-    let Error::Database { source, .. } = error else { return false };
-    let code = source.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
-}
-
 fn unknown(why: &str) -> Error {
     Error::database("write an object")(sqlx::Error::Protocol(why.to_owned()))
 }
@@ -186,8 +179,9 @@ impl Leader {
                 }
                 Err(error) => error,
             };
-            let (text, refused, mut error) = (error.to_string(), refused(&error), Some(error));
+            let (text, refused, mut error) = (error.to_string(), error.is_of_the_data(), Some(error));
             for swap in batch {
+                // It may be of one object alone; another error is one of all.
                 if refused {
                     let alone = self.objects.swap_all(std::slice::from_ref(&swap)).await;
                     swap.tell(alone.map(|versions| versions.into_iter().flatten().next()));
