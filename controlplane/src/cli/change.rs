@@ -106,7 +106,7 @@ impl Lives {
     pub async fn list(connection: &Connection, changes: &[Change<'_>]) -> Result<Self, Error> {
         let mut counts: HashMap<String, usize> = HashMap::new();
         for change in changes {
-            *counts.entry(change.kind.path(Some(&change.namespace))).or_default() += 1;
+            *counts.entry(change.collection()).or_default() += 1;
         }
         let mut lives = Self::default();
         for (path, count) in counts.into_iter().filter(|(_, count)| *count > MANY) {
@@ -124,13 +124,13 @@ impl Lives {
 
     /// The object that a document is about, if it was among them.
     fn of_change(&self, change: &Change<'_>) -> Option<&Value> {
-        let path = change.kind.path(Some(&change.namespace));
+        let path = change.collection();
         self.found.get(&format!("{path}/{}", encode(&change.document.name)))
     }
 
     /// Of one document, whose object was read already.
     pub fn of(change: &Change<'_>, live: Option<&Value>) -> Self {
-        let path = change.kind.path(Some(&change.namespace));
+        let path = change.collection();
         let found = live.map(|live| (format!("{path}/{}", encode(&change.document.name)), live.clone()));
         Self { found: found.into_iter().collect(), complete: HashSet::from([path]) }
     }
@@ -168,6 +168,11 @@ impl<'a> Change<'a> {
             None => ours.clone(),
         };
         Ok(Self { kind, document, namespace })
+    }
+
+    /// Path of the collection that its object lies in.
+    fn collection(&self) -> String {
+        self.kind.path(Some(&self.namespace))
     }
 
     /// What goes first: namespaces, then what machines are made of, then the rest.
@@ -209,7 +214,7 @@ impl<'a> Change<'a> {
         }
         match lives.of_change(self) {
             Some(live) => Ok(self.difference(live)),
-            None if lives.complete.contains(&self.kind.path(Some(&self.namespace))) => Ok(Step::Create),
+            None if lives.complete.contains(&self.collection()) => Ok(Step::Create),
             None => self.step_now(connection).await,
         }
     }
@@ -320,8 +325,7 @@ impl<'a> Change<'a> {
         step: &Step,
         dry: bool,
     ) -> Result<Option<Value>, Error> {
-        let (many, one) =
-            (self.kind.path(Some(&self.namespace)), self.kind.object_path(&self.namespace, &self.document.name));
+        let (many, one) = (self.collection(), self.kind.object_path(&self.namespace, &self.document.name));
         let query = manner.query(dry);
         let call = match step {
             Step::Nothing => return Ok(None),

@@ -34,13 +34,13 @@ pub struct Sound {
 impl Sound {
     /// Of these documents. The server says whether it judges as this program does, and what the caller may do.
     pub async fn of(connection: &Connection, changes: &[Change<'_>], lives: &Lives) -> Self {
-        let places: HashSet<String> = changes.iter().map(place).collect();
+        let places: HashSet<String> = changes.iter().map(Change::collection).collect();
         let alike = changes.len() > places.len() + MANY && alike(connection).await;
         let mut open = HashSet::new();
         let mut asked = HashSet::new();
         for change in changes.iter().filter(|change| alike && lives.of_change(change).is_some()) {
-            if asked.insert(place(change)) && may_change_any(connection, change).await {
-                open.insert(place(change));
+            if asked.insert(change.collection()) && may_change_any(connection, change).await {
+                open.insert(change.collection());
             }
         }
         Self { alike, open, asked: Mutex::default() }
@@ -58,7 +58,9 @@ impl Sound {
                 let Some(live) = lives.of_change(change) else { return false };
                 let mut merged = live.clone();
                 json_patch::merge(&mut merged, patch);
-                self.open.contains(&place(change)) && self.asked_before(change, false) && valid(merged, Some(live))
+                self.open.contains(&change.collection())
+                    && self.asked_before(change, false)
+                    && valid(merged, Some(live))
             }
             Step::ServerSide | Step::Nothing => false,
         }
@@ -67,12 +69,8 @@ impl Sound {
     /// Whether the like was asked before. If not, this one is the first, and is asked now.
     fn asked_before(&self, change: &Change<'_>, new: bool) -> bool {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        !asked.insert((place(change), new))
+        !asked.insert((change.collection(), new))
     }
-}
-
-fn place(change: &Change<'_>) -> String {
-    change.kind.path(Some(&change.namespace))
 }
 
 /// That the caller may patch one object does not say that it may patch another: a role may name them.

@@ -121,7 +121,7 @@ impl Objects {
         let mut connection = self.pool().acquire().await.map_err(Error::database("reach the database"))?;
         let turn = self.turn.lock().await;
         let column = |of: fn(&Key) -> &str| swaps.iter().map(|swap| of(&swap.key).to_owned()).collect::<Vec<String>>();
-        let body = |of: fn(&Swap) -> &Value| swaps.iter().map(|swap| of(swap).clone()).collect::<Vec<Value>>();
+        let (after, before): (Vec<&Value>, Vec<&Value>) = swaps.iter().map(|swap| (&swap.after, &swap.before)).unzip();
         let seen: Vec<i64> = swaps.iter().map(|swap| swap.rv).collect();
         // The rows are locked before the counter, as by every write; and not waited for, as whoever has one may wait for its turn.
         let written = sqlx::query!(
@@ -141,8 +141,8 @@ impl Objects {
             &column(|key| &key.namespace),
             &column(|key| &key.name),
             &seen,
-            &body(|swap| &swap.after),
-            &body(|swap| &swap.before)
+            &after as &[&Value],
+            &before as &[&Value]
         );
         let written = written.fetch_all(&mut *connection).await.map_err(Error::database("write an object"))?;
         drop((turn, connection));
