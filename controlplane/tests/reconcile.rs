@@ -13,5 +13,7 @@ mod machines;
 mod pools;
 #[path = "reconcile/readings.rs"]
 mod readings;
+#[path = "reconcile/rest.rs"]
+mod rest;
 #[path = "reconcile/world.rs"]
 mod world;

@@ -17,8 +17,12 @@ mod auth;
 mod client;
 #[path = "server/database.rs"]
 mod database;
+#[path = "server/gitops.rs"]
+mod gitops;
 #[path = "server/harness.rs"]
 mod harness;
+#[path = "server/history.rs"]
+mod history;
 #[path = "server/issuer.rs"]
 mod issuer;
 #[path = "server/kinds.rs"]
@@ -31,6 +35,8 @@ mod kubectl;
 mod kubectl_apply;
 #[path = "server/limits.rs"]
 mod limits;
+#[path = "server/log.rs"]
+mod log;
 #[path = "server/login.rs"]
 mod login;
 #[path = "server/matrix.rs"]

@@ -21,20 +21,20 @@ def memory() -> str | None:
     return MEMORY if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ENOUGH else None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server() -> Iterator[Stack]:
-    """Spoilt by each test. Much is written, and nothing of it has to last: it lies in memory where it can."""
+    """Spoilt by each file of tests, so each has its own. Much is written, and nothing of it has to last: it lies in memory where it can."""
     with Stack(within=memory()) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def administrator(server: Stack) -> Caller:
     """May do everything."""
     return Caller.administrator(server)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world(administrator: Caller) -> World:
     """What is sent to."""
     return World(administrator)

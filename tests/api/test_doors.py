@@ -69,7 +69,7 @@ def documented(administrator: Caller) -> list[tuple[str, str]]:
     ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def nobody(server: Stack) -> Caller:
     """Has a token and no role."""
     server.run("kubectl", "create", "serviceaccount", "nobody")

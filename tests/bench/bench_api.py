@@ -44,6 +44,8 @@ def main() -> None:
     os.environ["PATH"] = path
     with Stack(PATH=path, **limits) as stack:
         Bench(stack, arguments.machines // tenth, arguments.seconds, tenth).run()
+    if MISSED:
+        raise SystemExit(f"bench_api: more than it must be: {'; '.join(MISSED)}")
 
 
 class Bench:
@@ -149,7 +151,12 @@ class Bench:
         )
 
 
+MISSED: list[str] = []
+
+
 def row(title: str, measured: str, must: str = "", kept: bool = True, aim: str = "") -> None:
+    if not kept:
+        MISSED.append(title)
     print(f"{title:46}{measured:>24}   {must:>10} {aim:>9}{'' if kept else '  MISSED'}", flush=True)
 
 

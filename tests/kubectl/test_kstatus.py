@@ -168,6 +168,10 @@ def test_a_machine_that_is_changed_to_what_cannot_be_has_failed_though_it_runs_o
     assert box.phase("Ready") == [IN_PROGRESS, FAILED], "it is not what was asked for"
     box.change(provider="local")
     assert box.phase("Ready") == [IN_PROGRESS, CURRENT]
+    box.change(image={"packages": ["numpy==2.1.0"]})
+    assert box.phase("Ready") == [IN_PROGRESS, FAILED], "its provider gives no image"
+    box.change(image=None)
+    assert box.phase("Ready") == [IN_PROGRESS, CURRENT]
     box.change(provider=SHELF, suspend=True)
     assert box.phase("Suspended") == [IN_PROGRESS, CURRENT]
     box.change(suspend=False)

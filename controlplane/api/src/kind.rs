@@ -207,12 +207,10 @@ impl Kind {
         self.schema.pointer("/properties/status/properties/observedGeneration").is_some()
     }
 
-    /// Fills in defaults and drops null; see [`schema::default`].
-    pub fn default(&self, object: &mut Value) {
-        schema::default(&self.schema, object);
-        if self.group == crate::rbac::GROUP {
-            crate::rbac::complete(object);
-        }
+    /// Fills in defaults and drops null; see [`schema::default`]. Says whether that changed it.
+    pub fn default(&self, object: &mut Value) -> bool {
+        let filled = schema::default(&self.schema, object);
+        filled | (self.group == crate::rbac::GROUP && crate::rbac::complete(object))
     }
 
     /// Removes unknown fields; returns their paths.

@@ -162,16 +162,20 @@ impl Requirement {
 }
 
 /// Fills in the API groups of subjects, which depend on their kinds.
-pub(crate) fn complete(object: &mut serde_json::Value) {
+pub(crate) fn complete(object: &mut serde_json::Value) -> bool {
+    let mut completed = false;
     for subject in object.get_mut("subjects").and_then(serde_json::Value::as_array_mut).into_iter().flatten() {
         let absent = subject["apiGroup"].as_str().is_none_or(str::is_empty);
         let named = matches!(subject["kind"].as_str(), Some("User" | "Group"));
         if let Some(fields) = subject.as_object_mut().filter(|_| absent) {
             if named {
                 fields.insert("apiGroup".to_owned(), GROUP.into());
+                completed = true;
             } else if fields.get("apiGroup").is_some_and(|group| group == "") {
                 fields.remove("apiGroup");
+                completed = true;
             }
         }
     }
+    completed
 }

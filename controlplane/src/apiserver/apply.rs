@@ -64,16 +64,16 @@ impl Call {
             let missing = FieldError::required("fieldManager", "is required for apply patch");
             return Err(Failure::invalid_options("PatchOptions", &[missing]));
         }
-        self.parameters.writer("PatchOptions", &self.headers)
+        self.parameters.writer(self.options(), &self.headers)
     }
 
     fn configuration(&self, bytes: &[u8]) -> Result<(Configuration, Vec<String>), Failure> {
         let writer = self.applier()?;
         let document = body::configuration(bytes)?;
-        let (namespace, validation) = (self.namespace.as_deref(), self.parameters.field_validation()?);
+        let (namespace, validation) = (self.namespace.as_deref(), self.parameters.field_validation(self.options())?);
         let Admitted { body, warnings, .. } =
             admission::configuration(self.kind, namespace, &self.name, document, validation)?;
-        let (force, dry_run) = (self.parameters.flag("force"), self.parameters.dry_run()?);
+        let (force, dry_run) = (self.parameters.flag("force"), self.parameters.dry_run(self.options())?);
         Ok((Configuration { writer, body, force, dry_run }, warnings))
     }
 

@@ -39,7 +39,7 @@ impl DeleteOptions {
                 ))
             })
         });
-        let dry_run = parameters::dry_run(&asked)? || call.parameters.dry_run()?;
+        let dry_run = parameters::dry_run(call.options(), &asked)? || call.parameters.dry_run(call.options())?;
         if let Some(record) = call.record.as_ref().filter(|_| dry_run) {
             record.dry_run();
         }

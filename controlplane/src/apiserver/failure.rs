@@ -116,7 +116,7 @@ fn unavailable(error: &Error) -> Failure {
     let down = match error {
         Error::Database { source, .. } => {
             matches!(
-                source,
+                **source,
                 sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed
             )
         }

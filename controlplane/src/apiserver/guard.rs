@@ -191,7 +191,7 @@ fn entry(asked: &Asked, request: &Request, peer: Option<SocketAddr>) -> Entry {
     let trace = telemetry::traceparent().and_then(|text| text.split('-').nth(1).map(str::to_owned));
     // With what was asked beside it: selectors, `dryRun`.
     let path = request.uri().path_and_query().map_or_else(|| asked.path.clone(), ToString::to_string);
-    let dry_run = || Parameters::parse(request.uri()).and_then(|parameters| parameters.dry_run());
+    let dry_run = || Parameters::parse(request.uri()).and_then(|parameters| parameters.dry_run(""));
     let mut entry = Entry {
         verb: asked.verb.to_owned(),
         path,

@@ -13,8 +13,8 @@ use super::Server;
 const PROBE: Duration = Duration::from_secs(2);
 
 /// Lives: needs nothing but this process.
-pub fn live() -> Response {
-    "ok".into_response()
+pub fn live(verbose: bool) -> Response {
+    if verbose { "[+]ping ok\nlivez check passed\n" } else { "ok" }.into_response()
 }
 
 /// Can serve: the database answers, and this replica's cache is at most a little behind it.

@@ -16,6 +16,8 @@ const REMEMBERED: usize = 10_000;
 pub const REQUESTS_AT_ONCE: usize = 64;
 /// Renewals and calls for tokens of one caller at once.
 pub const RENEWALS_AT_ONCE: usize = 32;
+/// Between two looks for those that can be forgotten.
+const SWEEP: Duration = Duration::from_secs(1);
 /// How often a caller that is refused again and again leaves a row in the audit.
 const TOLD: Duration = Duration::from_secs(1);
 
@@ -76,10 +78,31 @@ pub struct TooMuch {
 #[derive(Debug)]
 pub struct Limits {
     settings: Settings,
-    callers: Mutex<HashMap<(Lane, String), Bucket>>,
+    callers: Mutex<Buckets>,
     /// Of the lane of failures, apart: nobody has to be known to fill it.
-    addresses: Mutex<HashMap<(Lane, String), Bucket>>,
+    addresses: Mutex<Buckets>,
     held: Mutex<HashMap<(Held, String), usize>>,
+}
+
+#[derive(Debug, Default)]
+struct Buckets {
+    of: HashMap<(Lane, String), Bucket>,
+    swept: Option<Instant>,
+}
+
+impl Buckets {
+    /// With all places taken, forgets those who are quiet: now and then, as it looks at each.
+    fn sweep(&mut self, rate: impl Fn(Lane) -> Rate, now: Instant) {
+        if self.of.len() < REMEMBERED || self.swept.is_some_and(|swept| now.saturating_duration_since(swept) < SWEEP) {
+            return;
+        }
+        self.swept = Some(now);
+        self.of.retain(|(lane, _), bucket| {
+            let rate = rate(*lane);
+            bucket.refill(rate, now);
+            bucket.tokens < rate.burst
+        });
+    }
 }
 
 /// What a caller has only so many of at once.
@@ -148,7 +171,7 @@ impl Limits {
         }
     }
 
-    fn buckets(&self, lane: Lane) -> MutexGuard<'_, HashMap<(Lane, String), Bucket>> {
+    fn buckets(&self, lane: Lane) -> MutexGuard<'_, Buckets> {
         let buckets = if lane == Lane::Failures { &self.addresses } else { &self.callers };
         buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -160,16 +183,10 @@ impl Limits {
     pub fn take(&self, lane: Lane, who: &str, now: Instant) -> Result<(), TooMuch> {
         let rate = self.rate(lane);
         let mut buckets = self.buckets(lane);
-        if buckets.len() >= REMEMBERED {
-            buckets.retain(|(lane, _), bucket| {
-                let rate = self.rate(*lane);
-                bucket.refill(rate, now);
-                bucket.tokens < rate.burst
-            });
-        }
+        buckets.sweep(|lane| self.rate(lane), now);
         // With all places taken by callers that are not quiet, a new one is judged as if it came after a pause.
-        let room = buckets.len() < REMEMBERED;
-        match buckets.entry((lane, who.to_owned())) {
+        let room = buckets.of.len() < REMEMBERED;
+        match buckets.of.entry((lane, who.to_owned())) {
             Entry::Occupied(mut bucket) => bucket.get_mut().take(rate, now),
             Entry::Vacant(place) if room => place.insert(Bucket::full(rate, now)).take(rate, now),
             Entry::Vacant(_) => Ok(()),
@@ -182,7 +199,7 @@ impl Limits {
     /// It is empty.
     pub fn look(&self, lane: Lane, who: &str, now: Instant) -> Result<(), TooMuch> {
         let mut buckets = self.buckets(lane);
-        match buckets.get_mut(&(lane, who.to_owned())) {
+        match buckets.of.get_mut(&(lane, who.to_owned())) {
             Some(bucket) => bucket.look(self.rate(lane), now),
             None => Ok(()),
         }
@@ -288,13 +305,13 @@ mod tests {
             limits.take(Lane::Requests, &caller.to_string(), start).unwrap();
         }
         assert_eq!(limits.take(Lane::Requests, "new", start), Ok(()), "nobody is locked out");
-        assert_eq!(limits.callers.lock().unwrap().len(), REMEMBERED);
+        assert_eq!(limits.callers.lock().unwrap().of.len(), REMEMBERED);
         for _ in 0..3 {
             limits.take(Lane::Failures, "here", start).unwrap();
         }
         assert!(limits.take(Lane::Failures, "here", start).is_err(), "addresses have their own places");
         limits.take(Lane::Requests, "new", start + Duration::from_secs(10)).unwrap();
-        assert_eq!(limits.callers.lock().unwrap().len(), 1);
+        assert_eq!(limits.callers.lock().unwrap().of.len(), 1);
     }
 
     #[test]

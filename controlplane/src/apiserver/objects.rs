@@ -85,6 +85,16 @@ impl Call {
         }
     }
 
+    /// How Kubernetes calls the parameters of its verb.
+    pub(super) fn options(&self) -> &'static str {
+        match self.method.as_str() {
+            "POST" => "CreateOptions",
+            "PUT" => "UpdateOptions",
+            "PATCH" => "PatchOptions",
+            _ => "DeleteOptions",
+        }
+    }
+
     /// The object's place.
     pub fn key(&self) -> Key {
         Key::new(self.resource, self.namespace.clone().unwrap_or_default(), self.name.clone())
@@ -124,8 +134,8 @@ impl Call {
 
     async fn create(&self, bytes: &[u8]) -> Result<Response, Failure> {
         let view = View::of(self.kind, &self.headers, &self.parameters)?;
-        let dry_run = self.parameters.dry_run()?;
-        let writer = self.parameters.writer("CreateOptions", &self.headers)?;
+        let dry_run = self.parameters.dry_run(self.options())?;
+        let writer = self.parameters.writer(self.options(), &self.headers)?;
         let Admitted { mut body, mut warnings, .. } = self.admit(body::object(&self.headers, bytes)?)?;
         // Owned is what the client says; what the server adds belongs to nobody. Owners that the body names own nothing of it, as in Kubernetes: against
         // the empty object before it every field is new, and who writes a field takes it from all others.
@@ -160,8 +170,8 @@ impl Call {
 
     async fn update(&self, bytes: &[u8]) -> Result<Response, Failure> {
         let view = View::of(self.kind, &self.headers, &self.parameters)?;
-        let dry_run = self.parameters.dry_run()?;
-        let writer = self.parameters.writer("UpdateOptions", &self.headers)?;
+        let dry_run = self.parameters.dry_run(self.options())?;
+        let writer = self.parameters.writer(self.options(), &self.headers)?;
         let Admitted { body, given, mut warnings } = self.admit(body::object(&self.headers, bytes)?)?;
         let named = body["metadata"]["name"].as_str().unwrap_or("");
         if named != self.name {
@@ -185,11 +195,11 @@ impl Call {
             return self.apply(bytes).await;
         }
         let view = View::of(self.kind, &self.headers, &self.parameters)?;
-        let dry_run = self.parameters.dry_run()?;
-        let writer = self.parameters.writer("PatchOptions", &self.headers)?;
+        let dry_run = self.parameters.dry_run(self.options())?;
+        let writer = self.parameters.writer(self.options(), &self.headers)?;
         if self.parameters.get("force").is_some() {
             let wrong = FieldError::forbidden("force", "may not be specified for non-apply patch");
-            return Err(Failure::invalid_options("PatchOptions", &[wrong]));
+            return Err(Failure::invalid_options(self.options(), &[wrong]));
         }
         let (patch, duplicates) = Patch::read(self.kind, &self.headers, bytes)?;
         let mut write = self.begin().await?;
@@ -206,7 +216,7 @@ impl Call {
                 return Err(Status::invalid(self.kind, &self.name, &[wrong]).into());
             }
         }
-        if self.parameters.field_validation()? == FieldValidation::Strict {
+        if self.parameters.field_validation(self.options())? == FieldValidation::Strict {
             let unknown = self.kind.unknown_fields(&patched);
             if !unknown.is_empty() || !duplicates.is_empty() {
                 return Err(patch::strict(bytes, &unknown, &duplicates));
@@ -282,7 +292,12 @@ impl Call {
 
     /// Reads the body's fields as strictly as the caller asks.
     fn admit(&self, document: Document) -> Result<Admitted, Failure> {
-        admission::admit(self.kind, self.namespace.as_deref(), document, self.parameters.field_validation()?)
+        admission::admit(
+            self.kind,
+            self.namespace.as_deref(),
+            document,
+            self.parameters.field_validation(self.options())?,
+        )
     }
 
     /// Starts a transaction.

@@ -59,8 +59,8 @@ impl Parameters {
     ///
     /// # Errors
     /// A value that is not `All`.
-    pub fn dry_run(&self) -> Result<bool, Failure> {
-        dry_run(&self.all("dryRun").filter(|value| !value.is_empty()).collect::<Vec<_>>())
+    pub fn dry_run(&self, options: &str) -> Result<bool, Failure> {
+        dry_run(options, &self.all("dryRun").filter(|value| !value.is_empty()).collect::<Vec<_>>())
     }
 
     /// What the writer calls itself: `fieldManager`, or else what its User-Agent begins with. `options` is how Kubernetes calls the
@@ -91,13 +91,14 @@ impl Parameters {
     ///
     /// # Errors
     /// A word that is none of the three.
-    pub fn field_validation(&self) -> Result<FieldValidation, Failure> {
+    pub fn field_validation(&self, options: &str) -> Result<FieldValidation, Failure> {
         match self.get("fieldValidation") {
-            None | Some("Warn") => Ok(FieldValidation::Warn),
+            None | Some("" | "Warn") => Ok(FieldValidation::Warn),
             Some("Strict") => Ok(FieldValidation::Strict),
             Some("Ignore") => Ok(FieldValidation::Ignore),
             Some(other) => {
-                Err(Failure::bad_request(format!("fieldValidation must be Strict, Warn or Ignore, not {other:?}")))
+                let there = ["", "Ignore", "Strict", "Warn"];
+                Err(Failure::invalid_options(options, &[unsupported("fieldValidation", other.into(), &there)]))
             }
         }
     }
@@ -110,11 +111,16 @@ const LONGEST_WRITER: usize = 128;
 ///
 /// # Errors
 /// A value that is not `All`.
-pub fn dry_run(values: &[&str]) -> Result<bool, Failure> {
-    match values.iter().find(|value| **value != "All") {
-        None => Ok(!values.is_empty()),
-        Some(other) => Err(Failure::bad_request(format!("dryRun must be All, not {other:?}"))),
+pub fn dry_run(options: &str, values: &[&str]) -> Result<bool, Failure> {
+    if values.iter().all(|value| *value == "All") {
+        return Ok(!values.is_empty());
     }
+    Err(Failure::invalid_options(options, &[unsupported("dryRun", values.into(), &["All"])]))
+}
+
+fn unsupported(field: &str, value: serde_json::Value, there: &[&str]) -> FieldError {
+    let there: Vec<String> = there.iter().map(|word| format!("{word:?}")).collect();
+    FieldError::new(Cause::NotSupported, field, value, format!("supported values: {}", there.join(", ")))
 }
 
 /// What becomes of fields that are unknown or given twice.
@@ -302,12 +308,7 @@ impl WatchOptions {
 }
 
 fn not_a_match(word: &str) -> FieldError {
-    FieldError::new(
-        torch_remote_api::field::Cause::NotSupported,
-        "resourceVersionMatch",
-        word.into(),
-        r#"supported values: "Exact", "NotOlderThan""#,
-    )
+    unsupported("resourceVersionMatch", word.into(), &["Exact", "NotOlderThan"])
 }
 
 fn parse_version(text: Option<&str>) -> Result<Option<i64>, Failure> {

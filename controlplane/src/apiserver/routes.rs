@@ -92,7 +92,7 @@ fn reviews() -> Vec<Route> {
 
 fn public() -> Vec<Route> {
     let routes = [
-        ("/livez", get(async |_: Server, _: Request| Ok(health::live()))),
+        ("/livez", get(async |_: Server, request: Request| Ok(health::live(verbose(&request))))),
         ("/healthz", get(ready)),
         ("/readyz", get(ready)),
         ("/version", get(async |_: Server, _: Request| Ok(health::version()))),
@@ -223,9 +223,12 @@ async fn document(server: Server, request: Request) -> Result<Response, Failure>
     server.documents().answer(request.uri().path(), request.headers())
 }
 
+fn verbose(request: &Request) -> bool {
+    request.uri().query().is_some_and(|query| query.contains("verbose"))
+}
+
 async fn ready(server: Server, request: Request) -> Result<Response, Failure> {
-    let verbose = request.uri().query().is_some_and(|query| query.contains("verbose"));
-    Ok(health::ready(&server, verbose).await)
+    Ok(health::ready(&server, verbose(&request)).await)
 }
 
 async fn openid(server: Server, _: Request) -> Result<Response, Failure> {

@@ -32,12 +32,12 @@ pub async fn scale(call: &Call, stream: Body) -> Result<Response, Failure> {
         return Ok(answer(StatusCode::OK, &shown(&pool), &[]));
     }
     let bytes = body::read(stream).await?;
-    let dry_run = call.parameters.dry_run()?;
+    let dry_run = call.parameters.dry_run(call.options())?;
     let patched = call.method == http::Method::PATCH;
     if patched && body::media_type(&call.headers) == APPLY_PATCH {
         return apply(call, &bytes, dry_run).await;
     }
-    let writer = call.parameters.writer(if patched { "PatchOptions" } else { "UpdateOptions" }, &call.headers)?;
+    let writer = call.parameters.writer(call.options(), &call.headers)?;
     let mut write = call.begin().await?;
     let old = call.lock(&mut write).await?;
     let asked = match call.method {

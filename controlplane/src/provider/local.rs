@@ -225,7 +225,10 @@ impl Provider for Local {
     }
 
     fn made_from(&self, spec: &RemoteMachineSpec) -> Value {
-        json!([spec.gpu, spec.slots_per_gpu, spec.cpu])
+        let mut parts = vec![json!(spec.gpu), json!(spec.slots_per_gpu), json!(spec.cpu)];
+        // Refused, and all the same another instance than the one that runs: its owner hears that this one is not what was asked for.
+        parts.extend(Some(not_given(spec)).filter(|fields| !fields.is_empty()).map(|fields| json!(fields)));
+        parts.into()
     }
 
     fn find<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<Sighting, Error>> {

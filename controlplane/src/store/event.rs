@@ -168,14 +168,15 @@ pub async fn write(objects: &Objects, happening: &Happening) -> Result<(), Error
     Err(Error::AlreadyExists { key, deleting: false })
 }
 
-/// Removes events that last happened more than an hour ago.
+/// Removes events that last happened more than an hour ago. Clients say when in several ways.
 ///
 /// # Errors
 /// The database failed.
 pub async fn sweep(objects: &Objects) -> Result<usize, Error> {
     let old = sqlx::query!(
         "select ns, name from object where grp = '' and plural = 'events'
-         and (body->>'lastTimestamp')::timestamptz < clock_now() - $1 * interval '1 second' limit 500",
+         and coalesce(body->>'lastTimestamp', body#>>'{series,lastObservedTime}', body->>'eventTime', body#>>'{metadata,creationTimestamp}')::timestamptz
+             < clock_now() - $1 * interval '1 second' limit 500",
         LIFE_SECONDS
     );
     let old = old.fetch_all(objects.pool()).await.map_err(Error::database("find old events"))?;
@@ -220,7 +221,6 @@ fn body(key: &Key, happening: &Happening, now: DateTime<Utc>) -> Value {
         "type": severity, "reason": happening.reason, "message": happening.message,
         "source": {"component": happening.component}, "reportingComponent": happening.component, "reportingInstance": "",
         "firstTimestamp": seconds(now), "lastTimestamp": seconds(now), "count": 1,
-        "eventTime": null,
     })
 }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::secret::Column;
 use super::watch_cache::{Logged, WatchCache};
-use super::{Error, Key, Objects, POLL, Resource, State, pool};
+use super::{Error, Key, Objects, POLL, Resource, State, lineage, pool};
 
 /// Between two readings, at least.
 const PACE: Duration = Duration::from_millis(4);
@@ -87,9 +87,15 @@ impl Tail {
     /// The database failed; what was read before that is in the cache.
     pub async fn advance(&self) -> Result<usize, Error> {
         let mut connection = self.objects.pool().acquire().await.map_err(Error::database("reach the database"))?;
-        let counter = sqlx::query!("select rv, compacted from cluster_rv");
+        let counter = sqlx::query!(
+            r#"select rv, compacted, lineage is not distinct from coalesce(lineage_now(), lineage) as "continues!" from cluster_rv"#
+        );
         let counter = counter.fetch_one(&mut *connection).await.map_err(Error::database("read the version"))?;
         let seen = self.cache.version();
+        if !counter.continues {
+            drop(connection);
+            return self.reload().await.map(|()| 0);
+        }
         if counter.rv == seen {
             return Ok(0);
         }
@@ -120,6 +126,7 @@ impl Tail {
     }
 
     async fn reload(&self) -> Result<(), Error> {
+        lineage::take(self.objects.pool()).await?;
         let mut snapshot = pool::snapshot(self.objects.pool()).await?;
         let version = sqlx::query_scalar!("select rv from cluster_rv");
         let version = version.fetch_one(&mut *snapshot).await.map_err(Error::database("read the version"))?;

@@ -69,8 +69,9 @@ pub enum Error {
     #[error("the database failed to {operation}")]
     Database {
         operation: &'static str,
+        /// Shared by all whose statement it was.
         #[source]
-        source: sqlx::Error,
+        source: Arc<sqlx::Error>,
     },
 }
 
@@ -88,7 +89,7 @@ pub enum Retry {
 impl Error {
     /// For `map_err`: names the operation that failed.
     pub fn database(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
-        move |source| Self::Database { operation, source }
+        move |source| Self::Database { operation, source: Arc::new(source) }
     }
 
     /// Whether the database refuses the data themselves, whenever they come: SQLSTATE classes 22, 23 and 54.

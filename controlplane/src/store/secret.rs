@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
+use torch_remote_api::by_plural;
 use uuid::Uuid;
 
 use super::{Error, Key, Resource};
@@ -73,7 +74,8 @@ pub(super) fn close<'a>(
     Ok(Cow::Owned(Value::Object(open)))
 }
 
-/// The body that lies in that column of the row with that key, and with that uid where the table has a column for it.
+/// The body that lies in that column of the row with that key, and with that uid where the table has a column for it; with the defaults of fields that the
+/// release which wrote it did not know.
 ///
 /// # Errors
 /// It is a Secret that was sealed for another row or column, or with another key.
@@ -85,6 +87,7 @@ pub(super) fn open(
     mut body: Value,
 ) -> Result<Value, Error> {
     if key.resource != Resource::SECRETS {
+        complete(key.resource, &mut body);
         return Ok(body);
     }
     let sealer = sealer.ok_or(Error::NoKey)?;
@@ -108,7 +111,13 @@ pub(super) fn open(
             fields.insert(field, value);
         }
     }
+    complete(key.resource, &mut body);
     Ok(body)
+}
+
+/// Fills in defaults, so that whoever reads an object of an older release sees what one sees who writes it again. Says whether there were any to fill in.
+pub(super) fn complete(resource: Resource, body: &mut Value) -> bool {
+    by_plural(resource.group, resource.plural).is_some_and(|kind| kind.default(body))
 }
 
 /// What can be read of a body that cannot be opened: enough to delete it. Its key is the row's.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use torch_remote_api::{Kind, by_plural};
 
-use super::{Error, Key};
+use super::{Error, Key, secret};
 
 /// One version of one object. Takes about the bytes of its text.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,13 +20,14 @@ pub struct State {
 }
 
 impl State {
-    /// From the text of its JSON.
+    /// From the text of its JSON, with the defaults of fields that the release which wrote it did not know.
     ///
     /// # Errors
     /// [`Error::Malformed`]: it is none.
     pub fn of(key: Key, text: String) -> Result<Self, Error> {
-        let body: Value = serde_json::from_str(&text)
+        let mut body: Value = serde_json::from_str(&text)
             .map_err(|source| Error::Malformed { key: format!("{}/{}", key.namespace, key), source })?;
+        let text = if secret::complete(key.resource, &mut body) { body.to_string() } else { text };
         Ok(Self::new(key, &body, text))
     }
 

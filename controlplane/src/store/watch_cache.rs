@@ -1,10 +1,11 @@
 //! [`WatchCache`]: the present state and the recent history of every kind, in memory, for any number of watchers and no SQL for each.
 //!
 //! Owns the hand-over from state or history to live changes without a gap or a repeat: both are taken under one lock. Leaves selectors and
-//! rendering to the watcher. Bounded: a watcher that falls behind by more than [`LAG`] changes is cut off and resumes by its last version.
+//! rendering to the watcher. Bounded: of each kind [`RING`] changes or [`RING_BYTES`] of history are kept; a watcher that falls behind by more than that, or by
+//! [`LAG`] changes, is cut off and resumes by its last version.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,6 +17,8 @@ use crate::auth::Policies;
 
 /// Changes of a kind kept in memory for those who resume.
 const RING: usize = 4096;
+/// Bytes of their texts; beyond, the oldest go, and who resumes from there reads the log.
+const RING_BYTES: usize = 64 << 20;
 /// Changes of a kind a watcher may be behind.
 pub const LAG: usize = 1024;
 /// How long a reader waits for this replica to reach a version it has seen on another.
@@ -63,6 +66,11 @@ pub enum Seen {
 }
 
 impl Change {
+    /// Of its texts. The one before is counted too: when it is no longer the newest, the ring alone keeps it.
+    fn bytes(&self) -> usize {
+        self.after.text().len() + self.before.as_ref().map_or(0, |before| before.text().len())
+    }
+
     /// What changed.
     pub fn key(&self) -> &Key {
         self.after.key()
@@ -91,7 +99,7 @@ pub struct Subscription {
     pub backlog: Vec<Arc<Change>>,
     /// Where the live changes begin.
     pub version: i64,
-    live: broadcast::Receiver<Arc<Change>>,
+    live: broadcast::Receiver<Weak<Change>>,
     newest: watch::Receiver<i64>,
 }
 
@@ -117,8 +125,7 @@ impl Subscription {
             broadcast::error::RecvError::Lagged(_) => Ended::Lagged,
             broadcast::error::RecvError::Closed => Ended::Reset,
         })?;
-        self.version = change.version;
-        Ok(change)
+        self.take(&change)
     }
 
     /// The next change, if it is here already.
@@ -127,14 +134,17 @@ impl Subscription {
     /// [`Ended`]: no more will come.
     pub fn waiting(&mut self) -> Result<Option<Arc<Change>>, Ended> {
         match self.live.try_recv() {
-            Ok(change) => {
-                self.version = change.version;
-                Ok(Some(change))
-            }
+            Ok(change) => self.take(&change).map(Some),
             Err(broadcast::error::TryRecvError::Empty) => Ok(None),
             Err(broadcast::error::TryRecvError::Lagged(_)) => Err(Ended::Lagged),
             Err(broadcast::error::TryRecvError::Closed) => Err(Ended::Reset),
         }
+    }
+
+    fn take(&mut self, change: &Weak<Change>) -> Result<Arc<Change>, Ended> {
+        let change = change.upgrade().ok_or(Ended::Lagged)?;
+        self.version = change.version;
+        Ok(change)
     }
 
     /// A version this watcher has seen everything up to, when no change of its kind waits; for bookmarks.
@@ -167,11 +177,14 @@ struct Kinds {
 struct Kind {
     current: BTreeMap<(String, String), Arc<State>>,
     ring: VecDeque<Arc<Change>>,
+    /// Of the texts in the ring.
+    bytes: usize,
     /// No object of the kind has changed after this version.
     changed: i64,
     /// Every change after this version is in the ring.
     floor: i64,
-    live: broadcast::Sender<Arc<Change>>,
+    /// The ring alone keeps changes: a watcher that is so slow that its next one is gone from there is cut off.
+    live: broadcast::Sender<Weak<Change>>,
 }
 
 impl Kind {
@@ -179,10 +192,23 @@ impl Kind {
         Self {
             current: BTreeMap::new(),
             ring: VecDeque::new(),
+            bytes: 0,
             changed: version,
             floor: version,
             live: broadcast::Sender::new(LAG),
         }
+    }
+
+    fn push(&mut self, change: Arc<Change>) {
+        self.bytes += change.bytes();
+        self.ring.push_back(change.clone());
+        while self.ring.len() > RING || (self.bytes > RING_BYTES && self.ring.len() > 1) {
+            let Some(oldest) = self.ring.pop_front() else { break };
+            self.bytes -= oldest.bytes();
+            self.floor = oldest.version;
+        }
+        // An error means that nobody watches.
+        drop(self.live.send(Arc::downgrade(&change)));
     }
 }
 
@@ -326,13 +352,7 @@ impl WatchCache {
                 false => kind.current.insert(place, after.clone()),
             };
             kind.changed = version;
-            let change = Arc::new(Change { version, before, after, deleted });
-            if kind.ring.len() == RING {
-                kind.floor = kind.ring.pop_front().map_or(kind.floor, |oldest| oldest.version);
-            }
-            kind.ring.push_back(change.clone());
-            // An error means that nobody watches.
-            drop(kind.live.send(change));
+            kind.push(Arc::new(Change { version, before, after, deleted }));
         }
         kinds.version = to;
         drop(kinds);

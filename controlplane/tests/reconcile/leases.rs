@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use torch_remote::store::{Key, Resource, lease};
-use torch_remote_api::lease::{RENEWS, WAITER};
+use torch_remote_api::lease::{RENEWS, TRACEPARENT, WAITER};
 use torch_remote_api::object::LEASE_FINALIZER;
 use uuid::Uuid;
 
@@ -436,7 +436,15 @@ async fn a_machine_is_made_for_a_lease_where_a_provider_offers_it() {
 async fn what_becomes_of_a_lease_is_in_the_audit_from_the_transaction_in_which_it_does() {
     let (world, _replica) = World::running().await;
     world.machine("m", json!({})).await;
-    world.lease("l", json!({})).await;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let traceparent = json!({TRACEPARENT: format!("00-{trace}-b7ad6b7169203331-01")});
+    let lease = json!({
+        "apiVersion": "torchremote.dev/v1alpha1", "kind": "DeviceLease", "metadata": {"name": "l", "namespace": "default", "annotations": traceparent},
+        "spec": {"gpu": [{"type": "CPU"}]}, "status": {"holder": "ana"},
+    });
+    let mut write = world.objects.begin().await.unwrap();
+    write.create(LEASES, lease).await.unwrap();
+    write.commit().await.unwrap();
     world.phase(Resource::LEASES, "l", "Bound").await;
     world.agent().await.end(0, "Goodbye").await;
     world.phase(Resource::LEASES, "l", "Ended").await;
@@ -446,6 +454,7 @@ async fn what_becomes_of_a_lease_is_in_the_audit_from_the_transaction_in_which_i
         rows.iter().map(|row| (row.entry.verb.as_str(), row.entry.name.as_str(), row.entry.who.as_str())).collect();
     let by = "system:control-plane";
     assert_eq!(told, [("grant", "l", by), ("bind", "l", by), ("end", "l", by)]);
+    assert!(rows.iter().all(|row| row.entry.trace.as_deref() == Some(trace)), "{rows:?}");
     assert!(rows[1].entry.reason.contains("machine default/m slot 0 epoch 1"), "{}", rows[1].entry.reason);
     assert!(rows[2].entry.reason.contains("Goodbye"), "{}", rows[2].entry.reason);
 }

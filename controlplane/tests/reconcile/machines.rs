@@ -1,7 +1,5 @@
 //! Machines, from intent to gone.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 use torch_remote::provider::fake::Fault;
 use torch_remote::store::{Key, Resource};
@@ -267,105 +265,6 @@ async fn a_reconcile_that_panics_holds_its_key_no_longer_than_any_failure() {
     let _replica = world.replica("a").await;
     world.machine("m", json!({})).await;
     world.phase(MACHINES, "m", "Ready").await;
-}
-
-#[tokio::test]
-async fn a_machine_at_rest_has_no_claim_and_is_no_part_of_a_scan_until_there_is_something_to_do() {
-    let (world, _replica) = World::running().await;
-    let scanned = async || {
-        let keys = torch_remote::store::machine::restless(&world.pool).await.unwrap();
-        keys.into_iter().map(|key| key.name).collect::<Vec<_>>()
-    };
-    let claims = async || {
-        let live = "select count(*) from claim where expires_at > clock_now()";
-        sqlx::query_scalar::<_, i64>(live).fetch_one(&world.pool).await.unwrap()
-    };
-    world.machine("never-started", json!({"suspend": true})).await;
-    world.machine("m", json!({})).await;
-    world.phase(MACHINES, "never-started", "Suspended").await;
-    world.phase(MACHINES, "m", "Ready").await;
-    assert_eq!((scanned().await, claims().await), (vec!["m".to_owned()], 1));
-    world.patch(MACHINES, "m", |spec| spec["suspend"] = json!(true)).await;
-    world.phase(MACHINES, "m", "Suspended").await;
-    until("both rest", async || scanned().await.is_empty() && claims().await == 0).await;
-    // Its Provider may come back as another.
-    let provider = Key::cluster(Resource::PROVIDERS, "fake");
-    let mut write = world.objects.begin().await.unwrap();
-    write.remove(&provider).await.unwrap();
-    write.commit().await.unwrap();
-    assert_eq!(scanned().await, ["m", "never-started"]);
-    world.create(Resource::PROVIDERS, "", "Provider", "fake", json!({"type": "Static"}), json!({})).await;
-    for name in ["m", "never-started"] {
-        world.patch(MACHINES, name, |spec| spec["suspend"] = json!(false)).await;
-        world.phase(MACHINES, name, "Ready").await;
-    }
-    assert_eq!(claims().await, 2);
-}
-
-#[tokio::test]
-async fn what_the_database_says_is_at_rest_is_what_its_body_says() {
-    let world = World::new().await;
-    let rests = json!({"spec": {"suspend": true}, "status": {"phase": "Suspended", "observedGeneration": 1}, "metadata": {"generation": 1}});
-    let cases = [
-        (true, json!({})),
-        (false, json!({"spec": {"suspend": null}})),
-        (false, json!({"spec": {"suspend": false}})),
-        (false, json!({"spec": null})),
-        (false, json!({"status": null})),
-        (false, json!({"status": {"phase": null}})),
-        (false, json!({"status": {"phase": "Failed"}})),
-        (false, json!({"status": {"observedGeneration": null}})),
-        (false, json!({"status": {"observedGeneration": 2}})),
-        (false, json!({"status": {"conditions": [{"type": "Reconciling"}, {"type": "Ready", "status": "False"}]}})),
-        (true, json!({"status": {"conditions": [{"type": "Suspended", "status": "True"}]}})),
-    ];
-    for (number, (at_rest, patch)) in cases.into_iter().enumerate() {
-        let mut body = rests.clone();
-        json_patch::merge(&mut body, &patch);
-        let said = sqlx::query_scalar::<_, bool>(
-            "insert into object (grp, plural, name, uid, rv, labels, body) values ('torchremote.dev', 'remotemachines', $1, gen_random_uuid(), 0, '{}', $2)
-             returning at_rest",
-        );
-        let said = said.bind(number.to_string()).bind(&body).fetch_one(&world.pool).await.unwrap();
-        assert_eq!(said, at_rest, "{body}");
-    }
-    let other = "insert into object (grp, plural, name, uid, rv, labels, body) values ('', 'secrets', 'x', gen_random_uuid(), 0, '{}', $1) returning at_rest";
-    assert!(
-        !sqlx::query_scalar::<_, bool>(other).bind(&rests).fetch_one(&world.pool).await.unwrap(),
-        "of machines alone"
-    );
-}
-
-#[tokio::test]
-async fn machines_at_rest_are_looked_at_again_where_the_release_before_this_one_has_written_of_them() {
-    let world = World::new().await;
-    let scanned = async || {
-        let keys = torch_remote::store::machine::restless(&world.pool).await.unwrap();
-        keys.into_iter().map(|key| key.name).collect::<BTreeSet<_>>()
-    };
-    for (name, phase, ready) in
-        [("rests", "Suspended", false), ("unready", "Suspended", true), ("failed", "Failed", false)]
-    {
-        let spec = json!({"provider": "fake", "gpu": {"type": "CPU"}, "suspend": true});
-        let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "Suspended", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
-        let mut conditions = vec![condition("Suspended", "True")];
-        conditions.extend(ready.then(|| condition("Ready", "False")));
-        let status = json!({"phase": phase, "observedGeneration": 1, "conditions": conditions});
-        world.create(MACHINES, "default", "RemoteMachine", name, spec, status).await;
-    }
-    assert_eq!(scanned().await, ["failed", "unready"].map(str::to_owned).into());
-    let _replica = world.replica("a").await;
-    until("all rest", async || scanned().await.is_empty()).await;
-    for name in ["rests", "unready", "failed"] {
-        let status = world.get(MACHINES, name).await.unwrap()["status"].clone();
-        let kinds: Vec<&str> = status["conditions"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|condition| condition["type"].as_str().unwrap())
-            .collect();
-        assert!(status["phase"] == "Suspended" && !kinds.contains(&"Ready"), "{name}: {status}");
-    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Server-side apply and who owns which field, over HTTP.
 
 use crate::harness::Api;
-use crate::sample::{LEASES, MACHINES, created, lease, machine};
+use crate::sample::{MACHINES, created, machine};
 use futures::future::join_all;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -351,22 +351,6 @@ async fn a_dry_run_of_an_apply_keeps_nothing() {
     let (_, changed) = apply(&api, M1, "ann", "&dryRun=All", &with("/spec/timeout", json!("3h"))).await;
     assert_eq!(changed["spec"]["timeout"], "3h");
     assert_eq!(api.get(M1).await.1, before);
-}
-
-#[tokio::test]
-async fn every_kind_can_be_applied_twice_for_one_write() {
-    let api = Api::start().await;
-    let provider = json!({"apiVersion": "torchremote.dev/v1alpha1", "kind": "Provider", "metadata": {"name": "p"}, "spec": {"type": "Local"}});
-    let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n", "labels": {"a": "b"}}});
-    for (uri, body) in [
-        (format!("{LEASES}/l"), lease("l")),
-        ("/apis/torchremote.dev/v1alpha1/providers/p".to_owned(), provider),
-        ("/api/v1/namespaces/n".to_owned(), space),
-    ] {
-        let (code, object) = apply(&api, &uri, "ann", "", &body).await;
-        assert_eq!(code, StatusCode::CREATED, "{object}");
-        assert_eq!(apply(&api, &uri, "ann", "", &body).await, (StatusCode::OK, object));
-    }
 }
 
 #[tokio::test]

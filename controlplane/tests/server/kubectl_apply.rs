@@ -84,21 +84,6 @@ async fn an_object_applied_by_the_client_goes_over_to_the_server_and_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_an_apply_nothing_differs_defaults_included() {
-    with_each_kubectl(async |_, kubectl| {
-        let file = kubectl.file("machine.yaml", MANIFEST);
-        for apply in [&["apply", "--server-side", "-f", &file][..], &["apply", "-f", &file][..]] {
-            kubectl.ok(apply).await;
-            assert_eq!(kubectl.ok(&["diff", "-f", &file]).await, "");
-            assert_eq!(kubectl.ok(&["diff", "--server-side", "--force-conflicts", "-f", &file]).await, "");
-            kubectl.ok(&["patch", "machine", "box", "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]).await;
-            kubectl.ok(&["delete", "-f", &file, "--timeout=30s"]).await;
-        }
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_applyset_no_longer_has_is_pruned() {
     with_each_kubectl(async |_, kubectl| {
         let shelf = |name: &str| format!("---\n{}", MANIFEST.replace("name: box", &format!("name: {name}")));

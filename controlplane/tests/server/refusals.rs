@@ -219,7 +219,30 @@ async fn refusals_are_status_objects_with_kubernetes_words() {
             "Conflict",
             "has been modified",
         ),
-        ("POST", format!("{MACHINES}?dryRun=Some"), machine("m2"), 400, "BadRequest", "dryRun must be All"),
+        (
+            "POST",
+            format!("{MACHINES}?dryRun=Some"),
+            machine("m2"),
+            422,
+            "Invalid",
+            r#"CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["Some"]: supported values: "All""#,
+        ),
+        (
+            "PUT",
+            format!("{MACHINES}/m1?fieldValidation=Sure"),
+            machine("m1"),
+            422,
+            "Invalid",
+            r#"UpdateOptions.meta.k8s.io "" is invalid: fieldValidation: Unsupported value: "Sure": supported values: "", "Ignore", "Strict", "Warn""#,
+        ),
+        (
+            "DELETE",
+            format!("{MACHINES}/m1"),
+            json!({"dryRun": ["Some"]}),
+            422,
+            "Invalid",
+            r#"DeleteOptions.meta.k8s.io "" is invalid: dryRun"#,
+        ),
     ];
     for (method, uri, body, code, reason, words) in rows {
         let (got, status) = api.send(method, &uri, body).await;

@@ -80,6 +80,7 @@ async fn public_routes_answer_anyone() {
         ("/livez", "ok"),
         ("/readyz", "ok"),
         ("/readyz?verbose", "[+]database ok"),
+        ("/livez?verbose", "[+]ping ok"),
         ("/version", "\"minor\":\"32\""),
         ("/openid/v1/jwks", "\"crv\":\"Ed25519\""),
     ] {
@@ -107,13 +108,22 @@ async fn discovery_has_etags_and_speaks_to_old_and_new_clients() {
         let (code, _, body) = api.ask("GET", uri, &[("if-none-match", &etag)], "").await;
         assert_eq!((code, body), (StatusCode::NOT_MODIFIED, json!("")), "{uri}");
     }
-    let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-    let (_, headers, body) =
-        api.ask("GET", "/apis", &[("accept", &format!("{aggregated},application/json"))], "").await;
-    assert_eq!(
-        (headers["content-type"].to_str().unwrap(), &body["kind"]),
-        (aggregated, &json!("APIGroupDiscoveryList"))
-    );
+    // As kubectl up to 1.29 asks, and as later ones do, which know both.
+    let aggregated =
+        |version: &str| format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+    let (older, newer) = (aggregated("v2beta1"), aggregated("v2"));
+    for (accept, version) in
+        [(format!("{older},application/json"), "v2beta1"), (format!("{newer},{older},application/json"), "v2")]
+    {
+        for uri in ["/api", "/apis"] {
+            let (code, headers, body) = api.ask("GET", uri, &[("accept", &accept)], "").await;
+            assert_eq!((code, headers["content-type"].to_str().unwrap()), (StatusCode::OK, &*aggregated(version)));
+            let said = (&body["apiVersion"], &body["kind"]);
+            assert_eq!(said, (&json!(format!("apidiscovery.k8s.io/{version}")), &json!("APIGroupDiscoveryList")));
+            let machines = uri == "/api" || body.to_string().contains(r#""resource":"remotemachines""#);
+            assert!(machines && !body["items"].as_array().unwrap().is_empty(), "{uri}: {body}");
+        }
+    }
     let response =
         api.raw("GET", "/openapi/v2", &[("authorization", &format!("Bearer {}", api.token))], Body::empty()).await;
     assert_eq!(&response.into_body().collect().await.unwrap().to_bytes()[..], [0x0a, 0x03, 0x32, 0x2e, 0x30]);

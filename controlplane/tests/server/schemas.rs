@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use torch_remote::postgres::Postgres;
-use torch_remote::store::{Error, Resource, migrate, schema};
+use torch_remote::store::{Error, migrate, schema};
 use torch_remote_api::by_plural;
 
 use crate::harness::Api;
@@ -108,7 +108,9 @@ fn bare(mut object: Value, like: &Value) -> Value {
 }
 
 async fn read_and_written_again(api: &Api, object: &Row, log: &[Row]) {
-    let (collection, written) = (object.collection(), object.written());
+    let (collection, mut written) = (object.collection(), object.written());
+    // A field that is null is one that is not there.
+    written.as_object_mut().unwrap().retain(|_, value| !value.is_null());
     let uri = format!("{collection}/{}", object.name);
     let (code, found) = api.get(&uri).await;
     assert_eq!((code, &bare(found.clone(), &written)), (StatusCode::OK, &written), "{uri}");
@@ -157,28 +159,40 @@ async fn read_and_written_again(api: &Api, object: &Row, log: &[Row]) {
     assert_eq!(again, once, "applied once more, nothing is written");
 }
 
-/// An object of before a field with a default was known: it is shown as it is; what is applied brings the default, once.
+/// An object of before a field with a default was known: whoever reads, lists or watches it sees the default, so that it differs in nothing from what git has.
 #[tokio::test]
-async fn an_object_without_a_newer_field_is_read_and_has_its_default_once_it_is_applied() {
+async fn an_object_without_a_newer_field_is_read_with_its_default_and_whoever_applies_it_changes_nothing() {
     let pool = left_at(1).await;
-    let api = Api::over(pool, KEY).await;
+    Api::over(pool.clone(), KEY).await;
     let older =
         "update object set body = body #- '{spec,retry}' #- '{spec,startupTimeout}' where plural = 'remotemachines'";
-    sqlx::query(older).execute(api.objects.pool()).await.unwrap();
-    let api = Api::over(api.objects.pool().clone(), KEY).await;
-    let machines: Vec<_> = api.objects.list(Resource::MACHINES, None).await.unwrap().items;
-    assert!(!machines.is_empty());
+    sqlx::query(older).execute(&pool).await.unwrap();
+    let api = Api::over(pool, KEY).await;
+    let whole = |machine: &Value| {
+        machine["spec"]["retry"] == json!({"limit": 5}) && machine["spec"]["startupTimeout"].is_string()
+    };
+    let all = "/apis/torchremote.dev/v1alpha1/remotemachines";
+    let (_, cached) = api.get(&format!("{all}?resourceVersion=0")).await;
+    let (_, listed) = api.get(all).await;
+    let mut watch = api.watch(&format!("{all}?watch=1"), "application/json").await;
+    let machines = listed["items"].as_array().unwrap();
+    assert!(!machines.is_empty() && machines.iter().all(whole), "{listed}");
+    assert_eq!(cached["items"], listed["items"]);
     for machine in machines {
+        let seen = watch.next().await.unwrap();
+        assert!(whole(&seen["object"]), "{seen}");
+        let metadata = &machine["metadata"];
         let uri = format!(
             "/apis/torchremote.dev/v1alpha1/namespaces/{}/remotemachines/{}",
-            machine.namespace(),
-            machine.name()
+            metadata["namespace"].as_str().unwrap(),
+            metadata["name"].as_str().unwrap()
         );
-        let (code, found) = api.get(&uri).await;
-        assert_eq!((code, &found["spec"]["retry"]), (StatusCode::OK, &Value::Null));
+        assert_eq!(api.get(&uri).await, (StatusCode::OK, machine.clone()));
+        let (code, put) = api.send("PUT", &uri, machine.clone()).await;
+        assert_eq!((code, &put), (StatusCode::OK, machine), "what is put back as it was read is not written");
         let manifest = json!({
-            "apiVersion": found["apiVersion"], "kind": found["kind"], "metadata": {"name": machine.name()},
-            "spec": {"provider": found["spec"]["provider"], "gpu": found["spec"]["gpu"]},
+            "apiVersion": machine["apiVersion"], "kind": machine["kind"], "metadata": {"name": metadata["name"]},
+            "spec": {"provider": machine["spec"]["provider"], "gpu": machine["spec"]["gpu"]},
         });
         let headers = [("content-type", "application/apply-patch+yaml")];
         let apply = |query: &str| {
@@ -187,8 +201,7 @@ async fn an_object_without_a_newer_field_is_read_and_has_its_default_once_it_is_
             async move { api.ask("PATCH", &uri, &headers, manifest).await.2 }
         };
         let applied = apply("").await;
-        assert_eq!(applied["spec"]["retry"], json!({"limit": 5}), "{applied}");
-        assert!(applied["spec"]["startupTimeout"].is_string(), "{applied}");
+        assert_eq!((&applied["spec"], &applied["metadata"]["generation"]), (&machine["spec"], &metadata["generation"]));
         assert_eq!(apply("&dryRun=All").await, applied, "a difference after that is none");
         assert_eq!(apply("").await, applied);
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use torch_remote::store::log::Tail;
-use torch_remote::store::{Error, Key, Object, Objects, Preconditions, Resource};
+use torch_remote::store::{Error, Key, Object, Objects, Preconditions, Resource, Retry};
 
 use crate::database;
 
@@ -164,6 +164,19 @@ async fn of_swaps_that_come_together_one_that_postgres_refuses_fails_alone() {
         }
     }
     assert_eq!(objects.version().await.unwrap(), start + 19, "the one that failed took no version");
+}
+
+#[tokio::test]
+async fn of_swaps_that_come_together_and_lose_a_deadlock_each_may_be_tried_again_at_once() {
+    let objects = Objects::new(database::fresh().await);
+    let before = machines(&objects, 20).await;
+    let loses = "create function loses() returns trigger language plpgsql as $$ begin raise sqlstate '40P01'; end $$;
+                 create trigger loses before update on object for each row execute function loses()";
+    sqlx::raw_sql(loses).execute(objects.pool()).await.unwrap();
+    let written = swapped(&objects, &before, |_| "Ready".to_owned()).await;
+    for written in written {
+        assert_eq!(written.unwrap_err().retry(), Retry::Now);
+    }
 }
 
 #[tokio::test]

@@ -11,8 +11,10 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Where the machines of the load are.
 pub const MACHINES: &str = "/apis/torchremote.dev/v1alpha1";
@@ -52,13 +54,35 @@ impl Api {
 
     /// A connection of its own.
     pub async fn connect(&self) -> Connection {
+        let (sender, connection) = http1::handshake(TokioIo::new(self.stream().await)).await.expect("HTTP");
+        tokio::spawn(connection);
+        Connection { sender, api: self.clone() }
+    }
+
+    /// An answer without an end, on a connection of its own: what follows its head, its chunks as they are. Reading it takes one task and no copy.
+    pub async fn endless(&self, path: &str) -> (TlsStream<TcpStream>, Vec<u8>) {
+        let mut stream = self.stream().await;
+        let (host, token) = (&self.host, &self.token);
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\naccept: application/json\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.expect("the request is sent");
+        let mut answer = Vec::with_capacity(4096);
+        loop {
+            assert!(stream.read_buf(&mut answer).await.expect("an answer") > 0, "the connection has ended");
+            if let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") {
+                let rest = answer.split_off(end + 4);
+                assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+                return (stream, rest);
+            }
+        }
+    }
+
+    async fn stream(&self) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.expect("a connection");
         stream.set_nodelay(true).expect("an option");
         let name = ServerName::try_from(self.host.clone()).expect("a name");
-        let stream = self.tls.connect(name, stream).await.expect("TLS");
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
-        tokio::spawn(connection);
-        Connection { sender, api: self.clone() }
+        self.tls.connect(name, stream).await.expect("TLS")
     }
 }
 
@@ -70,7 +94,7 @@ pub struct Connection {
 
 impl Connection {
     /// The answer, its body still to come.
-    pub async fn open(&mut self, method: Method, path: &str, content: &str, body: Vec<u8>) -> Response<Incoming> {
+    async fn open(&mut self, method: Method, path: &str, content: &str, body: Vec<u8>) -> Response<Incoming> {
         let request = Request::builder()
             .method(method)
             .uri(path)

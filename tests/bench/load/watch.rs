@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http_body_util::BodyExt as _;
-use hyper::{Method, StatusCode};
+use memchr::memmem;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -15,7 +15,7 @@ use crate::fill;
 use crate::times::Times;
 
 /// Holds the nanoseconds since the epoch at which its patch was sent.
-const SENT: &str = "\"bench-sent\":";
+const SENT: &[u8] = b"\"bench-sent\":";
 /// TLS handshakes at once.
 const OPENING: usize = 32;
 /// After the last write.
@@ -41,13 +41,15 @@ struct Shared {
 pub async fn run(api: &Api, plan: Plan) -> Value {
     let (shared, opening) = (Arc::new(Shared::default()), Arc::new(Semaphore::new(OPENING)));
     let begun = Instant::now();
+    let from = start(api).await;
     let watchers: Vec<_> = (0..plan.watchers)
         .map(|number| {
-            let path = match plan.own {
+            let collection = match plan.own {
                 true => fill::collection(number),
                 false => format!("{MACHINES}/remotemachines"),
             };
-            tokio::spawn(watch(api.clone(), path, shared.clone(), opening.clone()))
+            let path = format!("{collection}?watch=1&allowWatchBookmarks=true&resourceVersion={from}");
+            tokio::spawn(watch(api.clone(), path.into(), shared.clone(), opening.clone()))
         })
         .collect();
     while shared.open.load(Ordering::Acquire) < plan.watchers {
@@ -92,45 +94,38 @@ pub async fn run(api: &Api, plan: Plan) -> Value {
 
 static TIMES: std::sync::Mutex<Times> = std::sync::Mutex::new(Times::new());
 
-async fn watch(api: Api, path: String, shared: Arc<Shared>, opening: Arc<Semaphore>) {
+async fn watch(api: Api, path: Arc<str>, shared: Arc<Shared>, opening: Arc<Semaphore>) {
     let permit = opening.acquire().await.expect("never closed");
-    let mut connection = api.connect().await;
-    let path = format!("{path}?watch=1&allowWatchBookmarks=true&resourceVersion={}", start(&mut connection).await);
-    let answer = connection.open(Method::GET, &path, "application/json", vec![]).await;
-    assert_eq!(answer.status(), StatusCode::OK);
+    let (mut stream, mut text) = api.endless(&path).await;
     drop(permit);
     shared.open.fetch_add(1, Ordering::AcqRel);
-    let mut body = answer.into_body();
-    let mut line = Vec::new();
-    let mut lags = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let data = frame.expect("the watch goes on").into_data().unwrap_or_default();
+    let sent = memmem::Finder::new(SENT);
+    loop {
+        assert!(stream.read_buf(&mut text).await.expect("the watch goes on") > 0, "the watch ended");
+        let Some(end) = memchr::memrchr(b'\n', &text) else { continue };
         let at = now();
-        line.extend_from_slice(&data);
-        while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
-            let event: Vec<u8> = line.drain(..=end).collect();
-            lags.extend(sent(&event).map(|sent| Duration::from_nanos(at.saturating_sub(sent))));
-        }
-        let count = lags.len() as u64;
+        let lags: Vec<Duration> =
+            sent.find_iter(&text[..end]).map(|place| lag(&text[place + SENT.len()..], at)).collect();
+        text.drain(..=end);
         let mut times = TIMES.lock().expect("times");
-        lags.drain(..).for_each(|lag| times.add(lag));
+        lags.iter().for_each(|lag| times.add(*lag));
         drop(times);
-        shared.seen.fetch_add(count, Ordering::AcqRel);
+        shared.seen.fetch_add(lags.len() as u64, Ordering::AcqRel);
     }
-    panic!("the watch ended");
 }
 
 /// The newest version, from an empty page.
-async fn start(connection: &mut crate::client::Connection) -> String {
-    let list: Value = serde_json::from_slice(&connection.get("/api/v1/namespaces?limit=1").await).expect("JSON");
+async fn start(api: &Api) -> String {
+    let page = api.connect().await.get("/api/v1/namespaces?limit=1").await;
+    let list: Value = serde_json::from_slice(&page).expect("JSON");
     list["metadata"]["resourceVersion"].as_str().expect("a version").to_owned()
 }
 
-/// When the patch of this event was sent.
-fn sent(event: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(event).ok()?;
-    let rest = text.split_once(SENT)?.1;
-    rest.trim_start().trim_start_matches('"').split('"').next()?.parse().ok()
+/// From the time at which the patch of an event was sent, which the text begins with, until `at`.
+fn lag(text: &[u8], at: u64) -> Duration {
+    let digits = text.iter().skip_while(|byte| !byte.is_ascii_digit()).take_while(|byte| byte.is_ascii_digit());
+    let sent = digits.fold(0, |sum, digit| 10 * sum + u64::from(digit - b'0'));
+    Duration::from_nanos(at.saturating_sub(sent))
 }
 
 fn now() -> u64 {

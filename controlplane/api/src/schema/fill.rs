@@ -2,36 +2,44 @@
 
 use serde_json::{Map, Value};
 
-/// Fills in defaults. Doing it twice changes nothing more.
-pub fn default(schema: &Value, value: &mut Value) {
+/// Fills in defaults; says whether anything was. Doing it twice changes nothing more.
+pub fn default(schema: &Value, value: &mut Value) -> bool {
     match value {
         Value::Object(object) => fill_object(schema, object),
-        Value::Array(list) => list.iter_mut().for_each(|item| default(&schema["items"], item)),
+        Value::Array(list) => list.iter_mut().fold(false, |filled, item| default(&schema["items"], item) | filled),
         Value::Number(number) if schema["type"] == "integer" => {
-            if let Some(whole) = number.as_f64().filter(|_| number.is_f64()).and_then(as_integer) {
-                *value = whole.into();
-            }
+            let whole = number.as_f64().filter(|_| number.is_f64()).and_then(as_integer);
+            whole.map(|whole| *value = whole.into()).is_some()
         }
-        _ => {}
+        _ => false,
     }
 }
 
-fn fill_object(schema: &Value, object: &mut Map<String, Value>) {
+fn fill_object(schema: &Value, object: &mut Map<String, Value>) -> bool {
+    let given = object.len();
+    let mut filled = false;
     if let Some(properties) = schema["properties"].as_object() {
         object.retain(|name, value| !(value.is_null() && properties.contains_key(name)));
+        filled |= object.len() != given;
         for (name, property) in properties {
-            if let Some(given) = property.get("default") {
-                object.entry(name.clone()).or_insert_with(|| given.clone());
+            if let Some(given) = property.get("default").filter(|_| !object.contains_key(name)) {
+                object.insert(name.clone(), given.clone());
+                filled = true;
             }
             if let Some(value) = object.get_mut(name) {
-                default(property, value);
+                filled |= default(property, value);
             }
         }
     }
     if schema["additionalProperties"].is_object() {
+        let given = object.len();
         object.retain(|_, value| !value.is_null());
-        object.values_mut().for_each(|value| default(&schema["additionalProperties"], value));
+        filled |= object.len() != given;
+        for value in object.values_mut() {
+            filled |= default(&schema["additionalProperties"], value);
+        }
     }
+    filled
 }
 
 /// The integer that a float is, if it is one exactly.
@@ -56,8 +64,13 @@ mod tests {
             "inner": {"type": "object", "default": {}, "properties": {"deep": {"type": "boolean", "default": false}}},
         }});
         let mut value = json!({"kept": null, "gone": null});
-        default(&schema, &mut value);
+        assert!(default(&schema, &mut value));
         assert_eq!(value, json!({"kept": 3, "inner": {"deep": false}}));
+        assert!(!default(&schema, &mut value), "nothing was missing");
+        for mut missing in [json!({"kept": 3, "inner": {}}), json!({"kept": 3, "inner": {"deep": true}, "gone": null})]
+        {
+            assert!(default(&schema, &mut missing), "{missing}");
+        }
     }
 
     #[test]

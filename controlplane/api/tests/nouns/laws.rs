@@ -150,9 +150,11 @@ proptest! {
         let mut object = good(plural);
         merge(&mut object, &parts);
         object["spec"]["noise"] = noise;
-        kind(plural).default(&mut object);
+        let given = object.clone();
+        let filled = kind(plural).default(&mut object);
         let once = object.clone();
-        kind(plural).default(&mut object);
+        prop_assert_eq!(filled, once != given, "it says whether anything was missing");
+        prop_assert!(!kind(plural).default(&mut object));
         prop_assert_eq!(object, once);
     }
 

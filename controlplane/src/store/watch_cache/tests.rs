@@ -68,3 +68,44 @@ fn roles_of_all_kinds_are_judged_as_of_one_version() {
         ended.store(true, Ordering::Relaxed);
     });
 }
+
+/// A change of one machine, with so many bytes in it.
+fn changed(version: i64, bytes: usize) -> Logged {
+    let body = object("RemoteMachine", "default", json!({"spec": {"filler": "x".repeat(bytes)}}));
+    let after = Arc::new(State::from_body(Key::new(Resource::MACHINES, "default", "x"), &body));
+    Logged { version, before: None, after, deleted: false }
+}
+
+#[test]
+fn of_large_objects_less_history_is_kept_and_who_is_behind_by_more_is_cut_off() {
+    let cache = WatchCache::new();
+    cache.reset(vec![], 1);
+    let (mut slow, mut fast) = (cache.subscribe(Resource::MACHINES), cache.subscribe(Resource::MACHINES));
+    for version in 2..100 {
+        cache.apply(vec![changed(version, 1 << 20)], version);
+        assert_eq!(fast.waiting().unwrap().map(|change| change.version), Some(version));
+    }
+    assert_eq!(slow.waiting(), Err(Ended::Lagged));
+    let (resumed, floor) = cache.resume_from_ring(Resource::MACHINES, 1);
+    let kept: usize = resumed.backlog.iter().map(|change| change.bytes()).sum();
+    assert!((RING_BYTES / 2..=RING_BYTES).contains(&kept), "{kept} bytes");
+    assert_eq!(resumed.backlog.first().map(|oldest| oldest.version), Some(floor + 1), "below that the log is read");
+}
+
+#[test]
+fn a_bookmark_covers_what_was_seen_and_what_is_of_other_kinds_and_nothing_that_waits() {
+    let cache = WatchCache::new();
+    cache.reset(vec![], 1);
+    let mut watcher = cache.subscribe(Resource::MACHINES);
+    assert_eq!(watcher.progress(), Some(1));
+    cache.apply(vec![changed(2, 1)], 2);
+    assert_eq!(watcher.progress(), None, "a change waits");
+    watcher.waiting().unwrap().unwrap();
+    assert_eq!(watcher.progress(), Some(2));
+    cache.apply(vec![], 7);
+    assert_eq!(
+        watcher.progress(),
+        Some(7),
+        "others' changes are no news to it, and it need not resume from before them"
+    );
+}

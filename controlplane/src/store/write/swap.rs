@@ -163,6 +163,14 @@ fn unknown(why: &str) -> Error {
     Error::database("write an object")(sqlx::Error::Protocol(why.to_owned()))
 }
 
+/// The error of a statement, for one more of those whose statement it was: what may be tried again, and when, is the same for all.
+fn same(error: &Error) -> Error {
+    match error {
+        Error::Database { operation, source } => Error::Database { operation, source: source.clone() },
+        other => unknown(&other.to_string()),
+    }
+}
+
 /// Writes those that wait until nobody does.
 struct Leader {
     objects: Objects,
@@ -179,15 +187,14 @@ impl Leader {
                 }
                 Err(error) => error,
             };
-            let (text, refused, mut error) = (error.to_string(), error.is_of_the_data(), Some(error));
+            let of_one = error.is_of_the_data();
             for swap in batch {
                 // It may be of one object alone; another error is one of all.
-                if refused {
+                if of_one {
                     let alone = self.objects.swap_all(std::slice::from_ref(&swap)).await;
                     swap.tell(alone.map(|versions| versions.into_iter().flatten().next()));
                 } else {
-                    let others = || unknown(&format!("a statement for several objects failed: {text}"));
-                    swap.tell(Err(error.take().unwrap_or_else(others)));
+                    swap.tell(Err(same(&error)));
                 }
             }
         }

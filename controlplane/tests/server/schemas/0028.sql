@@ -1,0 +1,1 @@
+-- Its only change of rows is the migration's: the line of history is noted at the first start.

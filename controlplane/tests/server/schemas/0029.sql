@@ -1,0 +1,1 @@
+-- It changes what is written from then on, and no row.
