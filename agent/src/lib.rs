@@ -7,6 +7,7 @@ pub mod clock;
 pub mod guest;
 pub mod link;
 pub mod pinned;
+pub mod refusal;
 pub mod socket;
 pub mod supervise;
 pub mod token;

@@ -12,6 +12,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::pinned::Identity;
+use crate::refusal::Refusal;
 
 /// Descriptor of the slot's listening socket in an executor.
 pub const LISTENER_FD: i32 = 3;
@@ -68,6 +69,8 @@ pub enum FromExecutor {
         /// Ids.
         vanished: Vec<u64>,
     },
+    /// Credentials that the session refused since this was said last: with a pulse, so that a flood of them is none on the link.
+    Refused(Refusal),
     /// The session is over; the executor exits within a second.
     Finished {
         /// `Goodbye`, `Crashed`, the name of the violation that ended it, or the reason of `End`.

@@ -1,6 +1,7 @@
 //! Listening sockets, and gRPC over them.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::pin::Pin;
@@ -61,6 +62,22 @@ pub enum Connection {
     Tcp(TcpStream),
     /// From another host, with its place among the connections.
     Tls(Box<Guest<TlsStream<TcpStream>, OwnedSemaphorePermit>>),
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Default)]
+pub struct Peer {
+    /// Whether it may be here; of this host everybody may.
+    pub admission: Admission,
+    /// Where it speaks from; a Unix socket does not say.
+    pub address: Option<SocketAddr>,
+}
+
+impl Peer {
+    /// Of the call's connection.
+    pub fn of<T>(request: &tonic::Request<T>) -> Peer {
+        request.extensions().get().cloned().unwrap_or_default()
+    }
 }
 
 impl Listening {
@@ -173,6 +190,12 @@ fn open_tcp(address: &str) -> io::Result<std::net::TcpListener> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
 }
 
+/// Of the other end: an IPv4 address as such, also where the socket is of both.
+fn address(stream: &TcpStream) -> Option<SocketAddr> {
+    let address = stream.peer_addr().ok()?;
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
 fn open_unix(path: &str) -> io::Result<std::os::unix::net::UnixListener> {
     if let Ok(there) = std::fs::symlink_metadata(path)
         && there.file_type().is_socket()
@@ -188,12 +211,15 @@ fn open_unix(path: &str) -> io::Result<std::os::unix::net::UnixListener> {
 }
 
 impl tonic::transport::server::Connected for Connection {
-    /// Every call of the connection carries it; one of this host needs none.
-    type ConnectInfo = Admission;
+    /// Every call of the connection carries it.
+    type ConnectInfo = Peer;
     fn connect_info(&self) -> Self::ConnectInfo {
         match self {
-            Connection::Unix(_) | Connection::Tcp(_) => Admission::default(),
-            Connection::Tls(guest) => guest.admission(),
+            Connection::Unix(_) => Peer::default(),
+            Connection::Tcp(stream) => Peer { address: address(stream), ..Peer::default() },
+            Connection::Tls(guest) => {
+                Peer { admission: guest.admission(), address: address(guest.stream().get_ref().0) }
+            }
         }
     }
 }

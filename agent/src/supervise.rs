@@ -17,6 +17,7 @@ use torch_remote_proto::version::{CONTROL_PROTOCOL, MAX_EVENT_BYTES};
 use crate::clock::Clock;
 use crate::link::{Configuration, FromExecutor, Keys, Lease, ToExecutor};
 use crate::pinned::{self, Identity, Public};
+use crate::refusal::Latest;
 use crate::services::control_server::ControlServer;
 use crate::socket::{self, Listening};
 use crate::token::{KeySetError, Verifier};
@@ -25,10 +26,12 @@ use crate::traces;
 pub mod control;
 mod conversation;
 pub mod process;
+pub mod refusals;
 pub mod slot;
 pub mod storages;
 
 use process::{Process, Program, Sockets};
+use refusals::Refusals;
 use slot::{News, Slot};
 use storages::Storages;
 
@@ -96,6 +99,8 @@ struct Post {
     /// What other hosts reach, where the machine has an address for them.
     public: Option<Public>,
     slot: Slot,
+    /// `namespace/name` of the lease that it served last.
+    lease_name: String,
     process: Option<Process>,
     generation: u64,
     /// What the process said of its device.
@@ -135,6 +140,9 @@ struct Supervisor {
     stream: Option<Stream>,
     highest_claim: u64,
     storages: Storages,
+    refusals: Refusals,
+    /// What the Control service refused.
+    refused_control: Arc<Latest>,
     report: u64,
     reported: Duration,
     heartbeat: Duration,
@@ -201,7 +209,7 @@ pub async fn run(config: AgentConfig, program: Program) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(system("wait for signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("wait for signals"))?;
     let mut supervisor = Supervisor::new(config, program, Arc::clone(&verifier), keys, processes)?;
-    let service = control::Service::new(verifier, commands);
+    let service = control::Service::new(verifier, Arc::clone(&supervisor.refused_control), commands);
     let service = ControlServer::new(service).max_encoding_message_size(MAX_EVENT_BYTES);
     let connections = listening.accept().map_err(system("accept Control calls"))?.connections();
     let server = socket::grpc().add_service(service).serve_with_incoming(connections);
@@ -263,6 +271,7 @@ impl Supervisor {
                 listening,
                 public,
                 slot: machine,
+                lease_name: String::new(),
                 process: None,
                 generation: 0,
                 device: None,
@@ -284,6 +293,8 @@ impl Supervisor {
             stream: None,
             highest_claim: 0,
             storages: Storages::default(),
+            refusals: Refusals::default(),
+            refused_control: Arc::default(),
             report: 0,
             reported: now,
             heartbeat,
@@ -313,6 +324,7 @@ impl Supervisor {
             slot::Output::Start => self.start(index),
             slot::Output::Serve(bind) => {
                 self.posts[index].last_release = None;
+                self.posts[index].lease_name.clone_from(&bind.lease_name);
                 let lease = Lease {
                     uid: bind.lease_uid,
                     name: bind.lease_name,
@@ -391,6 +403,9 @@ impl Supervisor {
                 let lease = self.posts[index].slot.lease_uid().to_owned();
                 self.storages.change(&lease, appeared, &vanished);
             }
+            process::Event::Said(FromExecutor::Refused(refusal)) => {
+                self.refusals.note(Some(index as u32), &self.posts[index].lease_name, refusal, self.clock.now());
+            }
             process::Event::Said(FromExecutor::Finished { reason, message }) => {
                 tracing::info!(slot = index, reason, message, "a session is over");
                 self.step(index, slot::Input::Finished { reason, message });
@@ -414,6 +429,7 @@ impl Supervisor {
             self.reported = now;
             self.say_report();
         }
+        self.say_refusals(now);
         let leased = self.posts.iter().any(|post| post.slot.leased());
         let dead_man = Duration::from_millis(self.config.dead_man_ms);
         let alone = now.saturating_sub(self.contact);

@@ -6,6 +6,7 @@
 
 mod connect;
 mod conversation;
+mod refusals;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,8 +18,9 @@ use torch_remote_api::agent::Listen;
 use torch_remote_plan::backoff;
 use uuid::Uuid;
 
+use crate::apiserver::audit::Trail;
 use crate::auth::Keys;
-use crate::reconcile::Wake;
+use crate::reconcile::{Parts, Wake};
 use crate::store::claim::Claim;
 use crate::store::slot::{self, Pending};
 use crate::store::{Key, Objects};
@@ -52,6 +54,7 @@ struct Shared {
     objects: Objects,
     keys: Keys,
     wake: Wake,
+    trail: Trail,
     heartbeat: Duration,
     streams: Mutex<HashMap<Uuid, Stream>>,
     poked: Notify,
@@ -67,12 +70,13 @@ struct Stream {
 }
 
 impl Agents {
-    pub(crate) fn new(objects: Objects, keys: Keys, wake: Wake, heartbeat: Duration) -> Self {
+    pub(crate) fn new(parts: &Parts, wake: Wake) -> Self {
         Self(Arc::new(Shared {
-            objects,
-            keys,
+            objects: parts.objects.clone(),
+            keys: parts.keys.clone(),
             wake,
-            heartbeat,
+            trail: parts.trail.clone(),
+            heartbeat: parts.timing.heartbeat,
             streams: Mutex::default(),
             poked: Notify::new(),
             tasks: tokio_util::task::TaskTracker::new(),

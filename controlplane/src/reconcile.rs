@@ -28,6 +28,7 @@ use torch_remote_plan::lease::Fit;
 use uuid::Uuid;
 
 use crate::agents::Agents;
+use crate::apiserver::audit::Trail;
 use crate::auth::Keys;
 use crate::provider::Providers;
 use crate::store::event::Recorder;
@@ -45,6 +46,8 @@ pub struct Parts {
     pub objects: Objects,
     /// For events.
     pub recorder: Recorder,
+    /// For what agents refused.
+    pub trail: Trail,
     /// Signs tokens for agents.
     pub keys: Keys,
     /// What this process can speak to.
@@ -172,7 +175,7 @@ impl Reconcilers {
     pub async fn new(parts: Parts) -> Result<(Self, Driver), Error> {
         let (wake, woken) = Wake::channel();
         let claims = Claims::new(parts.objects.pool().clone(), parts.replica.clone());
-        let agents = Agents::new(parts.objects.clone(), parts.keys.clone(), wake.clone(), parts.timing.heartbeat);
+        let agents = Agents::new(&parts, wake.clone());
         let serving_since = parts.objects.now().await?;
         let shared =
             Shared { parts, claims, agents, wake, serving_since, verdicts: Mutex::default(), wanted: Mutex::default() };

@@ -126,10 +126,13 @@ impl ControlPlane {
         background.run(|stop| setup.authentication.issuers.clone().keep(stop));
         background.run(|stop| upkeep(setup.metrics.clone(), stop));
 
+        let (trail, audit) = apiserver::audit::Trail::new(setup.pool.clone(), setup.limits.audit_days);
+        background.run(|stop| audit.run(stop));
         let providers = Providers::default().with(ProviderType::Local, Arc::new(setup.local.clone()));
         let reconcilers = reconcile::Parts {
             objects: objects.clone(),
             recorder,
+            trail: trail.clone(),
             keys: keys.clone(),
             providers: providers.clone(),
             replica: setup.replica.clone(),
@@ -138,8 +141,6 @@ impl ControlPlane {
         };
         reconciling.run(|stop| reconcile_until(reconcilers, stop));
 
-        let (trail, audit) = apiserver::audit::Trail::new(setup.pool.clone(), setup.limits.audit_days);
-        background.run(|stop| audit.run(stop));
         let mut virtual_kinds = apiserver::readings::readings(objects.pool());
         virtual_kinds.extend(apiserver::audit::events(objects.pool()));
         let parts = apiserver::Parts {

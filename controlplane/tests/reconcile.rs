@@ -13,6 +13,8 @@ mod machines;
 mod pools;
 #[path = "reconcile/readings.rs"]
 mod readings;
+#[path = "reconcile/refusals.rs"]
+mod refusals;
 #[path = "reconcile/rest.rs"]
 mod rest;
 #[path = "reconcile/world.rs"]

@@ -113,6 +113,8 @@ pub enum Input {
 pub enum Output {
     /// Send a frame.
     Send(StreamId, server_frame::Frame),
+    /// The credential of the stream's hello opens nothing: for the audit.
+    Denied(StreamId, Refusal),
     /// End the stream after what was sent.
     Close(StreamId),
     /// Drop all storages and signatures, after the batches handed over before; what follows is of this incarnation.
@@ -316,8 +318,12 @@ fn greet(server: Server, stream: StreamId, greeting: Greeting, now: Duration) ->
         Ok(Admission::Open) => open(server, stream, greeting, now),
         Ok(Admission::Resume) => resume(server, stream, greeting.hello.replies_seen, now),
         Err(refusal) => {
-            let frame = server_frame::Frame::Refused(refusal.frame());
-            (server, vec![Output::Send(stream, frame), Output::Close(stream)])
+            let mut outputs = vec![Output::Send(stream, server_frame::Frame::Refused(refusal.frame()))];
+            if refusal.denies() {
+                outputs.push(Output::Denied(stream, refusal));
+            }
+            outputs.push(Output::Close(stream));
+            (server, outputs)
         }
     }
 }

@@ -210,6 +210,21 @@ impl Refusal {
         }
     }
 
+    /// Whether it is the credential that opens nothing: whoever guards the machine wants to know. A client of another version is no such matter.
+    pub fn denies(&self) -> bool {
+        match self {
+            Refusal::ProtocolMismatch { .. } | Refusal::TorchVersionMismatch { .. } => false,
+            Refusal::NoCredential
+            | Refusal::Token { .. }
+            | Refusal::SessionOpened
+            | Refusal::SessionConnected
+            | Refusal::SessionInUse
+            | Refusal::AttachNotAllowed
+            | Refusal::SessionLost
+            | Refusal::LeaseEnded { .. } => true,
+        }
+    }
+
     /// The frame that says so.
     pub fn frame(&self) -> crate::v1::Refused {
         crate::v1::Refused {

@@ -9,15 +9,15 @@ use futures::{Stream, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use torch_remote_agent::guest::Admission;
 use torch_remote_agent::services::data_plane_server::DataPlane;
+use torch_remote_agent::socket::Peer;
 use torch_remote_proto::server::{Incarnation, Input, StreamId};
 use torch_remote_proto::v1::{
     Chunk, ClientFrame, DownloadRequest, Refused, ServerFrame, TransferAck, client_frame, server_frame,
 };
 use torch_remote_proto::violation::Violation;
 
-use crate::session::{FRAMES, Frames, Session};
+use crate::session::{Client, FRAMES, Frames, Session};
 use crate::transfer::Refusal;
 
 /// The service of one lease.
@@ -45,7 +45,7 @@ impl Service {
         let incarnation = admitted.ok_or_else(|| {
             Status::unauthenticated("SessionLost: tr-lease and tr-secret are not those of this slot's session")
         })?;
-        admission(request).give();
+        Peer::of(request).admission.give();
         Ok(incarnation)
     }
 }
@@ -57,8 +57,8 @@ impl DataPlane for Service {
 
     async fn session(&self, request: Request<Streaming<ClientFrame>>) -> Result<Response<Self::SessionStream>, Status> {
         let (frames, outgoing) = mpsc::channel(FRAMES);
-        let admission = admission(&request);
-        tokio::spawn(converse(Arc::clone(&self.session), request.into_inner(), frames, admission));
+        let peer = Peer::of(&request);
+        tokio::spawn(converse(Arc::clone(&self.session), request.into_inner(), frames, peer));
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }
 
@@ -96,11 +96,6 @@ impl DataPlane for Service {
     }
 }
 
-/// Of the call's connection.
-fn admission<T>(request: &Request<T>) -> Admission {
-    request.extensions().get().cloned().unwrap_or_default()
-}
-
 fn chunks(transfer: u64, offset: usize, data: Bytes) -> impl Iterator<Item = Result<Chunk, Status>> {
     let total = data.len();
     (offset..total).step_by(CHUNK).map(move |start| {
@@ -110,7 +105,7 @@ fn chunks(transfer: u64, offset: usize, data: Bytes) -> impl Iterator<Item = Res
 }
 
 /// Reads one stream to its end.
-async fn converse(session: Arc<Session>, mut incoming: Streaming<ClientFrame>, frames: Frames, admission: Admission) {
+async fn converse(session: Arc<Session>, mut incoming: Streaming<ClientFrame>, frames: Frames, peer: Peer) {
     let hello = match tokio::time::timeout(GREETING, incoming.message()).await {
         Ok(Ok(Some(ClientFrame { frame: Some(client_frame::Frame::Hello(hello)) }))) => hello,
         Ok(Ok(Some(_))) => return refuse(&frames),
@@ -118,9 +113,9 @@ async fn converse(session: Arc<Session>, mut incoming: Streaming<ClientFrame>, f
         Ok(Ok(None) | Err(_)) | Err(_) => return,
     };
     let stream = session.stream();
-    session.hello(stream, hello, frames);
+    session.hello(stream, hello, Client { frames, peer: peer.address });
     if session.carried_by(stream) {
-        admission.give();
+        peer.admission.give();
     }
     // Refused, replaced, or not read: nothing that it says is heard any more.
     while session.serves(stream) {

@@ -224,7 +224,7 @@ async fn listen(session: &Session, configuration: &Configuration, mut commands: 
     Ok(())
 }
 
-/// Tells the supervisor how the session stands, at each change and twice a second, and what the executor's thread reports.
+/// Tells the supervisor how the session stands, at each change and twice a second, and what the executor's thread reports; before either, what was refused.
 async fn speak(
     session: Arc<Session>,
     mut speaker: Speaker,
@@ -233,17 +233,18 @@ async fn speak(
     let mut changed = session.changed();
     let mut beats = tokio::time::interval(PULSE);
     loop {
-        tokio::select! {
-            said = told.recv() => match said {
-                Some(said) => speaker.say(&said).await?,
-                None => anyhow::bail!("nobody speaks any more"),
-            },
-            _ = beats.tick() => speaker.say(&FromExecutor::Pulse(session.pulse())).await?,
+        let word = tokio::select! {
+            said = told.recv() => said.context("nobody speaks any more")?,
+            _ = beats.tick() => FromExecutor::Pulse(session.pulse()),
             change = changed.changed() => {
                 change?;
-                speaker.say(&FromExecutor::Pulse(session.pulse())).await?;
+                FromExecutor::Pulse(session.pulse())
             }
+        };
+        if let Some(refusal) = session.refused.take() {
+            speaker.say(&FromExecutor::Refused(refusal)).await?;
         }
+        speaker.say(&word).await?;
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns the machine and the streams' senders. Invariant: every input and what follows from it happens under one lock, so that frames leave in the machine's order.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tonic::Status;
 use torch_remote_agent::clock;
 use torch_remote_agent::link::{self, Pulse};
+use torch_remote_agent::refusal::{Latest, Refusal};
 use torch_remote_agent::token::Verifier;
 use torch_remote_api::token::SlotEpoch;
 use torch_remote_proto::command::RequestId;
@@ -31,6 +33,15 @@ pub type Frames = mpsc::Sender<Result<ServerFrame, Status>>;
 /// is cut, and what matters comes again.
 pub const FRAMES: usize = (1 << 16) + 1024;
 
+/// Who speaks on a stream.
+#[derive(Debug)]
+pub struct Client {
+    /// Where its frames go.
+    pub frames: Frames,
+    /// Where it speaks from, as far as its socket says.
+    pub peer: Option<SocketAddr>,
+}
+
 /// The session of one lease on one slot.
 #[derive(Debug)]
 pub struct Session {
@@ -45,6 +56,8 @@ pub struct Session {
     pub counts: Counts,
     /// The executor's thread has answered a request.
     pub answered: Notify,
+    /// Hellos whose credential opened nothing, for the supervisor.
+    pub refused: Latest,
     verifier: Mutex<Verifier>,
     lease_uid: String,
     bound: SlotEpoch,
@@ -81,7 +94,7 @@ pub struct Counts {
 struct State {
     /// Gone after a violation.
     server: Option<Server>,
-    frames: HashMap<StreamId, Frames>,
+    clients: HashMap<StreamId, Client>,
     opened: Option<Duration>,
     /// The executor's thread waits for replies to be seen.
     waited: bool,
@@ -108,7 +121,7 @@ impl Session {
         Session {
             state: Mutex::new(State {
                 server: Some(Server::new(bound.offer)),
-                frames: HashMap::new(),
+                clients: HashMap::new(),
                 opened: None,
                 waited: false,
             }),
@@ -117,6 +130,7 @@ impl Session {
             transfers,
             counts: Counts::default(),
             answered: Notify::new(),
+            refused: Latest::default(),
             verifier: Mutex::new(bound.verifier),
             lease_uid,
             bound: bound.slot,
@@ -136,8 +150,8 @@ impl Session {
         StreamId(self.streams.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A stream's first frame, and where its frames go.
-    pub fn hello(&self, stream: StreamId, hello: Hello, frames: Frames) {
+    /// A stream's first frame, and whose it is.
+    pub fn hello(&self, stream: StreamId, hello: Hello, client: Client) {
         let token = self.check(&hello);
         let next_id = match self.counts.highest.load(Ordering::Acquire) {
             0 => 1,
@@ -145,7 +159,7 @@ impl Session {
         };
         let greeting = Greeting { hello, token, fresh_secret: rand::random(), next_id };
         let mut state = self.lock();
-        state.frames.insert(stream, frames);
+        state.clients.insert(stream, client);
         self.step(&mut state, Input::Hello(stream, Box::new(greeting)));
     }
 
@@ -155,7 +169,7 @@ impl Session {
         let mut state = self.lock();
         self.step(&mut state, input);
         if let Some(stream) = closed {
-            state.frames.remove(&stream);
+            state.clients.remove(&stream);
         }
     }
 
@@ -177,7 +191,7 @@ impl Session {
 
     /// Whether frames still go to this stream.
     pub fn serves(&self, stream: StreamId) -> bool {
-        self.lock().frames.contains_key(&stream)
+        self.lock().clients.contains_key(&stream)
     }
 
     /// Waits while too many replies to this process wait to be seen. Executor's thread.
@@ -237,10 +251,7 @@ impl Session {
         let verifier = self.verifier.lock().unwrap_or_else(PoisonError::into_inner);
         match verifier.lease(token, &self.lease_uid, self.bound) {
             Ok(claims) => Token::Valid { id: claims.registered.jti, attach: claims.attach },
-            Err(error) => {
-                tracing::warn!(reason = error.reason(), "a lease token was refused");
-                Token::Invalid { reason: error.reason().to_owned(), message: error.to_string() }
-            }
+            Err(error) => Token::Invalid { reason: error.reason().to_owned(), message: error.to_string() },
         }
     }
 
@@ -264,13 +275,13 @@ impl Session {
                 }
                 for stream in cut {
                     tracing::info!("a client does not read: its stream is cut, and it may resume");
-                    state.frames.remove(&stream);
+                    state.clients.remove(&stream);
                     self.step(state, Input::Closed(stream));
                 }
             }
             Err(violation) => {
-                let frames = stream.and_then(|stream| state.frames.remove(&stream));
-                self.farewell(frames, &violation);
+                let client = stream.and_then(|stream| state.clients.remove(&stream));
+                self.farewell(client, &violation);
             }
         }
     }
@@ -278,9 +289,14 @@ impl Session {
     /// Does what the machine says; a stream that has no room for its frame is returned.
     fn apply(&self, state: &mut State, output: Output) -> Option<StreamId> {
         match output {
-            Output::Send(stream, frame) => return (!send(state.frames.get(&stream), frame)).then_some(stream),
+            Output::Send(stream, frame) => return (!send(state.clients.get(&stream), frame)).then_some(stream),
+            Output::Denied(stream, refusal) => {
+                tracing::warn!(reason = refusal.reason(), "a hello's credential was refused");
+                let peer = state.clients.get(&stream).and_then(|client| client.peer);
+                self.refused.note(Refusal::new(refusal.reason(), refusal.to_string(), peer));
+            }
             Output::Close(stream) => {
-                state.frames.remove(&stream);
+                state.clients.remove(&stream);
             }
             Output::Begin(incarnation) => {
                 self.transfers.begin(incarnation.0);
@@ -296,13 +312,13 @@ impl Session {
     fn break_off(&self, state: &mut State, violation: &Violation) {
         self.seen.notify_all();
         let stream = state.server.take().and_then(|server| server.stream());
-        let frames = stream.and_then(|stream| state.frames.remove(&stream));
-        self.farewell(frames, violation);
+        let client = stream.and_then(|stream| state.clients.remove(&stream));
+        self.farewell(client, violation);
     }
 
-    fn farewell(&self, frames: Option<Frames>, violation: &Violation) {
+    fn farewell(&self, client: Option<Client>, violation: &Violation) {
         tracing::warn!(reason = violation.reason(), %violation, "the client broke the protocol: its session ends");
-        if !send(frames.as_ref(), violation_frame(violation)) {
+        if !send(client.as_ref(), violation_frame(violation)) {
             tracing::debug!("the client does not read why");
         }
         self.finish(Over { reason: violation.reason().to_owned(), message: violation.to_string() });
@@ -322,9 +338,9 @@ impl Session {
 }
 
 /// False where so many frames wait that the client cannot be reading.
-fn send(frames: Option<&Frames>, frame: server_frame::Frame) -> bool {
-    let Some(frames) = frames else { return true };
-    match frames.try_send(Ok(ServerFrame { frame: Some(frame) })) {
+fn send(client: Option<&Client>, frame: server_frame::Frame) -> bool {
+    let Some(client) = client else { return true };
+    match client.frames.try_send(Ok(ServerFrame { frame: Some(frame) })) {
         Ok(()) => true,
         Err(TrySendError::Closed(_)) => {
             tracing::debug!("a frame found its stream gone; a resume repeats what matters");

@@ -8,10 +8,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::Stream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 use torch_remote_proto::v1::{AgentEvent, ControlCommand, control_command::Command};
 
+use crate::refusal::{Latest, Refusal};
 use crate::services::control_server::Control;
+use crate::socket::Peer;
 use crate::token::Verifier;
 
 /// What a Control stream does.
@@ -26,12 +28,22 @@ pub enum Event {
         /// Where events go.
         events: Events,
         /// Owed.
-        answer: oneshot::Sender<Result<(), Status>>,
+        answer: oneshot::Sender<Result<(), StaleClaim>>,
     },
     /// A command of an accepted stream.
     Command(u64, Command),
     /// The stream is over.
     Closed(u64),
+}
+
+/// A stream of a replica that had the machine before another one.
+#[derive(Debug, thiserror::Error)]
+#[error("claim {claim} is lower than {seen}, which was seen")]
+pub struct StaleClaim {
+    /// Its own.
+    pub claim: u64,
+    /// Of another stream.
+    pub seen: u64,
 }
 
 /// Where an accepted stream's events go.
@@ -41,6 +53,7 @@ pub type Events = mpsc::Sender<Result<AgentEvent, Status>>;
 #[derive(Debug)]
 pub struct Service {
     verifier: Arc<RwLock<Verifier>>,
+    refused: Arc<Latest>,
     supervisor: mpsc::Sender<Event>,
     streams: std::sync::atomic::AtomicU64,
 }
@@ -49,21 +62,27 @@ pub struct Service {
 const WAITING: usize = 256;
 
 impl Service {
-    /// Hands what it accepts to `supervisor`. The verifier's keys are replaced by each hello.
-    pub fn new(verifier: Arc<RwLock<Verifier>>, supervisor: mpsc::Sender<Event>) -> Service {
-        Service { verifier, supervisor, streams: std::sync::atomic::AtomicU64::new(1) }
+    /// Hands what it accepts to `supervisor`, and leaves in `refused` what it does not. The verifier's keys are replaced by each hello.
+    pub fn new(verifier: Arc<RwLock<Verifier>>, refused: Arc<Latest>, supervisor: mpsc::Sender<Event>) -> Service {
+        Service { verifier, refused, supervisor, streams: std::sync::atomic::AtomicU64::new(1) }
     }
 
-    fn authenticate<T>(&self, request: &Request<T>) -> Result<u64, Status> {
+    /// The claim of the call's token.
+    fn authenticate<T>(&self, request: &Request<T>) -> Result<u64, Refusal> {
+        let peer = Peer::of(request).address;
         let header = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
         let token = header
             .and_then(|value| value.strip_prefix("Bearer "))
-            .ok_or_else(|| Status::unauthenticated("the call carries no bearer token"))?;
+            .ok_or_else(|| Refusal::new("TokenMissing", "the call carries no bearer token", peer))?;
         let verified = self.verifier.read().unwrap_or_else(PoisonError::into_inner).control(token);
-        verified.map(|claims| claims.claim).map_err(|error| {
-            tracing::warn!(reason = error.reason(), "a Control call was refused");
-            Status::unauthenticated(format!("{}: {error}", error.reason()))
-        })
+        verified.map(|claims| claims.claim).map_err(|error| Refusal::new(error.reason(), error.to_string(), peer))
+    }
+
+    fn refuse(&self, code: Code, refusal: Refusal) -> Status {
+        tracing::warn!(reason = refusal.reason, "a Control call was refused");
+        let status = Status::new(code, format!("{}: {}", refusal.reason, refusal.message));
+        self.refused.note(refusal);
+        status
     }
 }
 
@@ -75,13 +94,16 @@ impl Control for Service {
         &self,
         request: Request<Streaming<ControlCommand>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
-        let claim = self.authenticate(&request)?;
+        let claim = self.authenticate(&request).map_err(|refusal| self.refuse(Code::Unauthenticated, refusal))?;
         let stream = self.streams.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let (events, outgoing) = mpsc::channel(WAITING);
         let (answer, answered) = oneshot::channel();
         let gone = || Status::unavailable("the agent is shutting down");
         self.supervisor.send(Event::Opened { stream, claim, events, answer }).await.map_err(|_| gone())?;
-        answered.await.map_err(|_| gone())??;
+        if let Err(stale) = answered.await.map_err(|_| gone())? {
+            let refusal = Refusal::new("StaleClaim", stale.to_string(), Peer::of(&request).address);
+            return Err(self.refuse(Code::FailedPrecondition, refusal));
+        }
         let supervisor = self.supervisor.clone();
         tokio::spawn(forward(stream, request.into_inner(), supervisor));
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))

@@ -27,12 +27,9 @@ impl Supervisor {
         }
     }
 
-    fn open(&mut self, number: u64, claim: u64, events: control::Events) -> Result<(), Status> {
+    fn open(&mut self, number: u64, claim: u64, events: control::Events) -> Result<(), control::StaleClaim> {
         if claim < self.highest_claim {
-            return Err(Status::failed_precondition(format!(
-                "StaleClaim: claim {claim} is lower than {}, which was seen",
-                self.highest_claim
-            )));
+            return Err(control::StaleClaim { claim, seen: self.highest_claim });
         }
         self.highest_claim = claim;
         self.contact = self.clock.now();
@@ -188,6 +185,18 @@ impl Supervisor {
             appeared: difference.appeared,
             vanished: difference.vanished,
         }));
+    }
+
+    /// Says what was refused, where somebody listens. Who does not hear it now does when it is back: each door keeps its latest.
+    pub(super) fn say_refusals(&mut self, now: Duration) {
+        if let Some(refusal) = self.refused_control.take() {
+            self.refusals.note(None, "", refusal, now);
+        }
+        if self.stream.as_ref().is_some_and(|stream| stream.greeted) {
+            for denied in self.refusals.due(now) {
+                self.say(agent_event::Event::Denied(denied));
+            }
+        }
     }
 
     fn say(&mut self, event: agent_event::Event) {

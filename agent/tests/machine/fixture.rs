@@ -303,6 +303,11 @@ impl Control {
         self.wait(|event| if let agent_event::Event::Released(released) = event { Some(released) } else { None }).await
     }
 
+    /// Skips to the next word of refused credentials.
+    pub async fn denied(&mut self) -> v1::Denied {
+        self.wait(|event| if let agent_event::Event::Denied(denied) = event { Some(denied) } else { None }).await
+    }
+
     /// Binds, and waits for the answer.
     pub async fn bind(&mut self, bind: v1::Bind) -> Result<v1::Bound, v1::BindRefused> {
         self.say(control_command::Command::Bind(bind)).await;

@@ -458,4 +458,13 @@ async fn tokens_that_are_not_for_this_lease_are_refused_with_stable_reasons() {
     let (stream, _) = open(&machine, Credential::Token(machine.signer.lease(3, false))).await;
     assert_eq!(refused(&machine, Credential::Token(machine.signer.lease(3, false))).await, "SessionOpened");
     drop(stream);
+    // The good one among them is none of those that the control plane hears of.
+    let (mut times, mut last) = (0, String::new());
+    while last != "SessionOpened" {
+        let denied = control.denied().await;
+        assert_eq!((denied.slot, denied.lease_name.as_str(), denied.peer.as_str()), (Some(0), "team/lease", ""));
+        times += denied.times;
+        last = denied.reason;
+    }
+    assert_eq!(times, 7);
 }

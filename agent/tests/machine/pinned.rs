@@ -117,6 +117,21 @@ async fn a_session_opens_over_tcp_by_the_pin_and_goes_on_over_the_unix_socket() 
 }
 
 #[tokio::test]
+async fn a_token_refused_over_tcp_is_told_with_the_address_it_came_from() {
+    let (machine, mut control, address, pin) = bound().await;
+    let secured = dial(&address, &pin, b"h2").await.unwrap();
+    let from = secured.get_ref().0.local_addr().unwrap();
+    let mut once = Some(TokioIo::new(secured));
+    let connector = tower::service_fn(move |_| std::future::ready(once.take().ok_or(std::fmt::Error)));
+    let channel = Endpoint::from_static("http://agent").connect_with_connector(connector).await.unwrap();
+    let token = Credential::Token(machine.signer.expired(1));
+    let (_stream, first) = Stream::open(DataPlaneClient::new(channel), token, 0).await;
+    assert!(matches!(first, server_frame::Frame::Refused(_)), "{first:?}");
+    let denied = control.denied().await;
+    assert_eq!((denied.reason.as_str(), denied.peer), ("TokenExpired", from.to_string()));
+}
+
+#[tokio::test]
 async fn without_tls_the_pin_or_http2_nothing_is_served() {
     let (_machine, _control, address, pin) = bound().await;
     let mut plain = TcpStream::connect(&address).await.unwrap();

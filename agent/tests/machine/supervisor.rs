@@ -116,6 +116,47 @@ async fn a_call_without_a_good_token_is_refused_and_keys_are_replaced_by_hello()
 }
 
 #[tokio::test]
+async fn control_calls_that_were_refused_are_told_with_their_number_when_somebody_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine::start(&waits(&folder));
+    for token in ["", "x.y.z", &machine.signer.lease(1, false)] {
+        assert!(machine.connect(token).await.is_err(), "{token}");
+    }
+    let mut control = machine.control(5).await;
+    let denied = control.denied().await;
+    assert_eq!((denied.slot, denied.reason.as_str(), denied.times), (None, "TokenType", 3), "the latest, for all");
+    assert_eq!((denied.peer.as_str(), denied.lease_name.as_str()), ("", ""), "a Unix socket does not say who");
+    assert!(machine.connect(&machine.signer.control(4)).await.is_err());
+    let denied = control.denied().await;
+    assert_eq!((denied.reason.as_str(), denied.times), ("StaleClaim", 1), "and no call that was good");
+}
+
+#[tokio::test]
+async fn what_an_executor_refused_is_told_with_the_lease_that_its_slot_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = r#"{"Refused":{"reason":"TokenLease","message":"why","peer":"192.0.2.7:4000","times":4}}"#;
+    let says = format!("read line <&4; echo '{refused}' >&4; echo '{refused}' >&4; while read line <&4; do :; done");
+    let machine = Machine::start(&executor(&folder, &says));
+    let mut control = machine.control(1).await;
+    control.bind(machine.bind(1)).await.unwrap();
+    let mut denied = control.denied().await;
+    while denied.times < 8 {
+        let next = control.denied().await;
+        denied = v1::Denied { times: denied.times + next.times, ..next };
+    }
+    let expected = v1::Denied {
+        slot: Some(0),
+        lease_name: "team/lease".to_owned(),
+        reason: "TokenLease".to_owned(),
+        message: "why".to_owned(),
+        peer: "192.0.2.7:4000".to_owned(),
+        times: 8,
+        ago_ms: denied.ago_ms,
+    };
+    assert_eq!(denied, expected);
+}
+
+#[tokio::test]
 async fn the_first_word_is_hello_of_the_same_protocol() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::start(&waits(&folder));

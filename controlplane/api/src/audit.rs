@@ -1,4 +1,4 @@
-//! AuditEvent: a call that wrote something or was refused, or an event of a lease.
+//! AuditEvent: a call that wrote something or was refused, by the API server or by an agent, or an event of a lease.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,13 +16,13 @@ pub struct AuditEvent {
     /// Who did it in the user's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub impersonated_by: Option<String>,
-    /// What was done: a verb of the API, or `grant`, `bind`, `wait` and `end` of a lease.
+    /// What was done: a verb of the API, `connect` to an agent, or `grant`, `bind`, `wait` and `end` of a lease.
     #[serde(default)]
     pub verb: String,
     /// To what; none for a path that is no resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<AuditObject>,
-    /// The path that was called, with its query.
+    /// The path that was called, with its query; of an agent, the method.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
     /// Allow or Deny.
@@ -31,10 +31,10 @@ pub struct AuditEvent {
     /// By which role it is allowed, or why it was refused.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// HTTP status code of the answer; 499: the client went away before it; 0: no call.
+    /// HTTP status code of the answer, 401 where an agent refused; 499: the client went away before it; 0: no call.
     #[serde(default)]
     pub code: i32,
-    /// Address of the caller.
+    /// Address of the caller; none where it came over a Unix socket.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub from: String,
     /// Trace of the call.

@@ -14,6 +14,7 @@ use torch_remote_proto::v1::control_command::Command;
 use torch_remote_proto::v1::{AgentEvent, Bind, ControlCommand, ControlHello, ReportSeen, Revoke, SlotState};
 use torch_remote_proto::version::{CONTROL_PROTOCOL, MAX_EVENT_BYTES};
 
+use super::refusals::Refusals;
 use super::{Shared, Target, connect};
 use crate::grpc::control_client::ControlClient;
 use crate::reconcile::{self, Work};
@@ -71,6 +72,7 @@ struct Conversation<'a> {
     jwks: serde_json::Value,
     /// Phase and lease of each slot as last heard.
     slots: HashMap<u32, (i32, String)>,
+    refusals: Refusals,
 }
 
 /// Speaks with the agent until the stream is over.
@@ -80,8 +82,15 @@ struct Conversation<'a> {
 pub(super) async fn converse(shared: &Shared, target: &Target, orders: &mut mpsc::Receiver<Pending>) -> Ended {
     let (commands, outgoing) = mpsc::channel(COMMANDS);
     let jwks = shared.keys.jwks();
-    let mut conversation =
-        Conversation { shared, target, commands, given: HashMap::new(), jwks, slots: HashMap::new() };
+    let mut conversation = Conversation {
+        shared,
+        target,
+        commands,
+        given: HashMap::new(),
+        jwks,
+        slots: HashMap::new(),
+        refusals: Refusals::default(),
+    };
     let mut greeted = false;
     let error = match tokio::time::timeout(HELLO, conversation.open(outgoing)).await {
         Err(_) => Error::NoHello,
@@ -199,6 +208,7 @@ impl Conversation<'_> {
         match event {
             Event::Hello(_) => return Err(Error::Stranger("said hello twice".to_owned())),
             Event::Pong(_) => {}
+            Event::Denied(denied) => self.refusals.tell(&self.shared.trail, &self.target.machine, denied),
             Event::Bound(bound) => {
                 self.given.remove(&(bound.slot, bound.epoch, false));
                 let waited = agent::bound(pool, claim, &bound).await.map_err(Error::Store)?;

@@ -78,11 +78,16 @@ impl Trail {
     }
 
     /// Takes the row of a refusal, if there is room; half of it is kept for writes, which cannot be made without their rows.
-    pub(super) fn tell(&self, entry: Entry) {
+    pub(crate) fn tell(&self, entry: Entry) {
         let entry = Entry { answered: Some(Instant::now()), ..entry };
         if self.0.capacity() <= QUEUE / 2 || self.0.try_send(entry).is_err() {
-            metrics::counter!("torchremote_audit_dropped_total").increment(1);
+            self.drop_one();
         }
+    }
+
+    /// Counts a refusal that has no row.
+    pub(crate) fn drop_one(&self) {
+        metrics::counter!("torchremote_audit_dropped_total").increment(1);
     }
 }
 

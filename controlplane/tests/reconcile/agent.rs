@@ -16,7 +16,7 @@ use torch_remote::grpc::control_server::{Control, ControlServer};
 use torch_remote_proto::v1::agent_event::Event;
 use torch_remote_proto::v1::control_command::Command;
 use torch_remote_proto::v1::{
-    AgentEvent, AgentHello, Bind, BindRefused, Bound, ControlCommand, DeviceState, Endpoint, Released, Report,
+    AgentEvent, AgentHello, Bind, BindRefused, Bound, ControlCommand, Denied, DeviceState, Endpoint, Released, Report,
     SlotPhase, SlotState, StorageKey, StorageState,
 };
 use torch_remote_proto::version::CONTROL_PROTOCOL;
@@ -175,6 +175,12 @@ impl Agent {
         for event in news {
             say(&events, event).await;
         }
+    }
+
+    /// A credential was refused.
+    pub async fn deny(&self, denied: Denied) {
+        let events = self.state().events.clone();
+        say(&events, Event::Denied(denied)).await;
     }
 
     /// As [`end`](Self::end), and nobody is told.

@@ -116,9 +116,12 @@ impl World {
         let stop = self.stop.child_token();
         let (recorder, writer) = Recorder::new(self.objects.clone(), "reconcile");
         tokio::spawn(writer.run(stop.clone()));
+        let (trail, audit) = Trail::new(self.pool.clone(), 90);
+        tokio::spawn(audit.run(stop.clone()));
         let parts = Parts {
             objects: self.objects.clone(),
             recorder,
+            trail,
             keys: self.keys.clone(),
             providers: Providers::default().with(ProviderType::Static, Arc::new(self.provider.clone())),
             replica: name.to_owned(),

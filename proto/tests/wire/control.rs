@@ -66,7 +66,20 @@ pub fn events() -> Vec<(&'static str, v1::agent_event::Event)> {
         ("released", Event::Released(released)),
         ("report", Event::Report(report())),
         ("pong", Event::Pong(v1::Pong { nonce: 5 })),
+        ("denied", Event::Denied(denied())),
     ]
+}
+
+fn denied() -> v1::Denied {
+    v1::Denied {
+        slot: Some(0),
+        lease_name: text("default/train"),
+        reason: text("TokenSignature"),
+        message: text("why"),
+        peer: text("192.0.2.7:4000"),
+        times: 3,
+        ago_ms: 4,
+    }
 }
 
 fn report() -> v1::Report {

@@ -164,7 +164,10 @@ impl World {
                     self.queue.push_back((incarnation, seq, commands));
                 }
                 server::Output::TransferDone(transfer) => self.downloaded.push(transfer),
-                server::Output::Close(_) | server::Output::Begin(_) | server::Output::Ended { .. } => {}
+                server::Output::Close(_)
+                | server::Output::Denied(..)
+                | server::Output::Begin(_)
+                | server::Output::Ended { .. } => {}
             }
         }
     }

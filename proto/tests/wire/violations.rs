@@ -55,10 +55,16 @@ fn batch(seq: u64, bytes: usize) -> client_frame::Frame {
     client_frame::Frame::Batch(v1::Batch { seq, commands: Bytes::from(vec![0; bytes]) })
 }
 
-fn refused(outputs: &[server::Output]) -> (String, u64) {
+/// Why, when to ask again, and whether the audit is to know.
+fn refused(outputs: &[server::Output]) -> (&str, u64, bool) {
     match outputs {
-        [server::Output::Send(_, server_frame::Frame::Refused(refused)), server::Output::Close(_)] => {
-            (refused.reason.clone(), refused.retry_after_ms)
+        [server::Output::Send(_, server_frame::Frame::Refused(refused)), said @ .., server::Output::Close(_)] => {
+            let denied = match said {
+                [] => false,
+                [server::Output::Denied(_, refusal)] if refusal.reason() == refused.reason => true,
+                other => panic!("said beside it: {other:?}"),
+            };
+            (&refused.reason, refused.retry_after_ms, denied)
         }
         other => panic!("not refused: {other:?}"),
     }
@@ -118,18 +124,19 @@ fn a_client_of_another_protocol_or_another_torch_is_told_what_to_install() {
         change(&mut greeting.hello);
         let (server, outputs) = step(Server::new(offer()), server::Input::Hello(STREAM, greeting));
         assert_eq!(server.standing(), server::Standing::Bound, "nothing has changed");
-        refused(&outputs)
+        let (reason, retry, denied) = refused(&outputs);
+        (reason.to_owned(), retry, denied)
     };
-    assert_eq!(with(|hello| hello.protocol += 1), ("ProtocolMismatch".to_owned(), 0));
-    assert_eq!(with(|hello| hello.torch = "2.12.0".to_owned()), ("TorchVersionMismatch".to_owned(), 0));
-    assert_eq!(with(|hello| hello.credential = None), ("NoCredential".to_owned(), 0));
+    assert_eq!(with(|hello| hello.protocol += 1), ("ProtocolMismatch".to_owned(), 0, false));
+    assert_eq!(with(|hello| hello.torch = "2.12.0".to_owned()), ("TorchVersionMismatch".to_owned(), 0, false));
+    assert_eq!(with(|hello| hello.credential = None), ("NoCredential".to_owned(), 0, true));
 }
 
 #[test]
 fn an_attach_is_told_to_wait_while_the_process_before_is_heard_and_takes_over_after() {
     let attach = || server::Input::Hello(StreamId(2), greeting(true, "other"));
     let (server, outputs) = step(open(), attach());
-    assert_eq!(refused(&outputs), ("SessionInUse".to_owned(), 500));
+    assert_eq!(refused(&outputs), ("SessionInUse", 500, true));
     let old = server.admits(&[7; 32]);
     assert_eq!(old, Some(FIRST));
     let (server, _) = step(server, server::Input::Closed(STREAM));
