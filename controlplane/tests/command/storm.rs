@@ -105,7 +105,7 @@ async fn fifty_watchers_see_the_same_while_sixteen_write_and_a_replica_is_killed
 const SEQUENCE: &str = "
     alter table cluster_rv rename to counter_row;
     create sequence version start 1000;
-    create view cluster_rv as select one, (select last_value from version) as rv, compacted from counter_row;
+    create view cluster_rv as select one, (select last_value from version) as rv, compacted, lineage_now() as lineage from counter_row;
     create function take_version() returns trigger language plpgsql as $$
     begin
         new.rv := nextval('version');
