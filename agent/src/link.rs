@@ -83,6 +83,9 @@ pub enum FromExecutor {
 /// What does not change while an executor lives.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Configuration {
+    /// The supervisor knows [`FromExecutor::Refused`]: where a program was exchanged under a running agent, it is of another release than its executors.
+    #[serde(default)]
+    pub hears_refusals: bool,
     /// Index of the slot.
     pub slot: u32,
     /// `metadata.uid` of the machine.

@@ -367,6 +367,7 @@ impl Supervisor {
         match started {
             Ok(process) => {
                 process.tell(ToExecutor::Configure(Configuration {
+                    hears_refusals: true,
                     slot: index as u32,
                     machine_uid: self.config.machine_uid.clone(),
                     cuda,

@@ -12,7 +12,7 @@ pub mod device;
 pub mod event;
 pub mod key;
 pub mod lease;
-pub mod lineage;
+mod lineage;
 mod list;
 pub mod log;
 pub mod machine;

@@ -57,7 +57,7 @@ class Bound:
 
 # Of a row of the audit: why, on whose slot, and how many of them.
 ROW = re.compile(
-    r"(\w+): .*?(?:; the slot serves the lease (\S+))?(?: \((\d+) times since it was told last\))?", re.DOTALL
+    r"(\w+)(?: (\d+) times since it was told last)?(?:, at a slot that serves the lease ([^:]+))?: .*", re.DOTALL
 )
 
 
@@ -74,8 +74,9 @@ def refusals(stack: Stack, machine: str, lease: str = "", door: str = "slots/") 
     for row in rows(stack, machine, door):
         said = ROW.fullmatch(row["reason"])
         assert said is not None, row
-        if not lease or said[2] == f"default/{lease}":
-            counts[said[1]] += int(said[3] or 1)
+        reason, times, serves = said.groups()
+        if not lease or serves == f"default/{lease}":
+            counts[reason] += int(times or 1)
     return counts
 
 

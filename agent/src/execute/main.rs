@@ -156,7 +156,8 @@ async fn serve(
     tracing::info!(lease = serving.lease.name, epoch = serving.lease.epoch, "accepting");
     let mut over = session.over();
     tokio::spawn(look::out(Arc::clone(&session)));
-    let mut writer = tokio::spawn(speak(Arc::clone(&session), speaker, told));
+    let heard = serving.configuration.hears_refusals;
+    let mut writer = tokio::spawn(speak(Arc::clone(&session), speaker, told, heard));
     let over = tokio::select! {
         result = server => anyhow::bail!("the DataPlane service ended: {result:?}"),
         over = over.wait_for(Option::is_some) => over?.clone().context("there is a reason")?,
@@ -224,11 +225,12 @@ async fn listen(session: &Session, configuration: &Configuration, mut commands: 
     Ok(())
 }
 
-/// Tells the supervisor how the session stands, at each change and twice a second, and what the executor's thread reports; before either, what was refused.
+/// Tells the supervisor how the session stands, at each change and twice a second, and what the executor's thread reports; before either, where it is heard, what was refused.
 async fn speak(
     session: Arc<Session>,
     mut speaker: Speaker,
     mut told: mpsc::Receiver<FromExecutor>,
+    heard: bool,
 ) -> anyhow::Result<Over> {
     let mut changed = session.changed();
     let mut beats = tokio::time::interval(PULSE);
@@ -241,7 +243,7 @@ async fn speak(
                 FromExecutor::Pulse(session.pulse())
             }
         };
-        if let Some(refusal) = session.refused.take() {
+        if heard && let Some(refusal) = session.refused.take() {
             speaker.say(&FromExecutor::Refused(refusal)).await?;
         }
         speaker.say(&word).await?;

@@ -113,6 +113,7 @@ pub struct EventSeries {
     /// How often.
     pub count: i32,
     /// When last, to the microsecond.
+    #[schemars(extend("format" = "date-time"))]
     pub last_observed_time: String,
 }
 

@@ -14,6 +14,8 @@ use crate::store::audit::Entry;
 const AT_ONCE: u32 = 8;
 /// What they are counted over.
 const SECOND: Duration = Duration::from_secs(1);
+/// Of one that waited for the control plane; an agent that says more is not believed.
+const LONGEST_AGO: Duration = Duration::from_secs(24 * 3600);
 /// Of an agent's refusals: nobody has shown believably who it is.
 const UNAUTHORIZED: u16 = 401;
 
@@ -52,13 +54,15 @@ fn entry(machine: &Key, denied: Denied, now: Instant) -> Entry {
         Some(slot) => (format!("slots/{slot}"), "/torchremote.agent.v1.DataPlane/Session"),
         None => ("control".to_owned(), "/torchremote.agent.v1.Control/Connect"),
     };
-    let mut reason = format!("{}: {}", denied.reason, denied.message);
-    if !denied.lease_name.is_empty() {
-        reason += &format!("; the slot serves the lease {}", denied.lease_name);
-    }
+    // What the supervisor knows comes first: the rest is the word of an executor, which runs what its client says.
+    let mut reason = cut(denied.reason, 64);
     if denied.times > 1 {
-        reason += &format!(" ({} times since it was told last)", denied.times);
+        reason += &format!(" {} times since it was told last", denied.times);
     }
+    if !denied.lease_name.is_empty() {
+        reason += &format!(", at a slot that serves the lease {}", cut(denied.lease_name, 320));
+    }
+    reason += &format!(": {}", cut(denied.message, 512));
     Entry {
         verb: "connect".to_owned(),
         group: machine.resource.group.to_owned(),
@@ -67,14 +71,21 @@ fn entry(machine: &Key, denied: Denied, now: Instant) -> Entry {
         namespace: machine.namespace.clone(),
         name: machine.name.clone(),
         path: path.to_owned(),
-        peer: denied.peer,
+        peer: cut(denied.peer, 64),
         denied: true,
         reason,
         code: UNAUTHORIZED,
         // As it was told: the clocks of a machine and of the database are two.
-        received: now.checked_sub(Duration::from_millis(denied.ago_ms)),
+        received: now.checked_sub(Duration::from_millis(denied.ago_ms).min(LONGEST_AGO)),
         ..Entry::default()
     }
+}
+
+fn cut(mut text: String, characters: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(characters) {
+        text.truncate(end);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -94,7 +105,8 @@ mod tests {
         let at_slot = entry(&machine, denied(Some(3), 5), now);
         assert_eq!((at_slot.who.as_str(), at_slot.peer.as_str(), at_slot.code), ("", "192.0.2.7:4000", 401));
         assert_eq!((at_slot.name.as_str(), at_slot.subresource.as_str()), ("a100", "slots/3"));
-        let reason = "TokenExpired: it is over; the slot serves the lease team/train (5 times since it was told last)";
+        let reason =
+            "TokenExpired 5 times since it was told last, at a slot that serves the lease team/train: it is over";
         assert_eq!((at_slot.denied, at_slot.reason.as_str()), (true, reason));
         assert_eq!(at_slot.received, Some(now - Duration::from_secs(2)), "when it was refused, not when it was told");
         let at_control = entry(&machine, denied(None, 1), now);
@@ -102,6 +114,23 @@ mod tests {
             (at_control.subresource.as_str(), at_control.reason.as_str()),
             ("control", "TokenExpired: it is over")
         );
+    }
+
+    #[test]
+    fn what_an_agent_says_at_length_or_of_an_age_that_cannot_be_is_cut() {
+        let (machine, now) = (Key::new(Resource::MACHINES, "team", "a100"), Instant::now());
+        let long = || "é".repeat(1 << 20);
+        let said = Denied {
+            reason: long(),
+            message: long(),
+            lease_name: long(),
+            peer: long(),
+            ago_ms: u64::MAX,
+            ..denied(Some(0), 2)
+        };
+        let row = entry(&machine, said, now);
+        assert!(row.reason.chars().count() < 1024 && row.peer.chars().count() == 64, "{}", row.reason.len());
+        assert!(row.reason.contains("2 times") && row.received.is_none_or(|at| now - at <= LONGEST_AGO));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What whoever writes an object should know, beside that it is stored: what it costs, what it replaces, what is not in force. Answers carry it as
 //! `Warning:` headers, which kubectl prints; a dry run says the same.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use torch_remote_api::Kind;
 use torch_remote_api::lease::DeviceLease;
@@ -9,7 +11,7 @@ use torch_remote_api::money::Money;
 use torch_remote_api::pool::MachinePool;
 use torch_remote_api::provider::{Price, Provider as ProviderObject};
 
-use crate::provider::{Providers, launch_hash};
+use crate::provider::{Provider, Providers, launch_hash};
 use crate::store::watch_cache::WatchCache;
 use crate::store::{Key, Objects, Resource};
 
@@ -75,16 +77,27 @@ impl Advisor<'_> {
             return Some(format!("instance {instance} ends now{}", lost.unwrap_or_default()));
         }
         let (now, then) = (self.hash(&new.spec).await, self.hash(&old.spec).await);
+        let refused = self.refused(&new.spec).await;
         (now != then).then(|| match held {
+            _ if refused.is_some() => {
+                format!("instance {instance} goes on as it was made: {}", refused.unwrap_or_default())
+            }
             Some(held) => format!("instance {instance} is replaced by one of the new spec when it is free of {held}"),
             None => format!("instance {instance} is replaced by one of the new spec now: no lease holds it"),
         })
     }
 
     async fn hash(&self, spec: &RemoteMachineSpec) -> String {
-        let provider = self.provider(&spec.provider).await;
-        let maker = provider.and_then(|provider| self.providers.get(provider.spec.provider_type));
-        launch_hash(spec, maker.as_deref())
+        launch_hash(spec, self.maker(spec).await.as_deref())
+    }
+
+    /// Why its provider would not make it.
+    async fn refused(&self, spec: &RemoteMachineSpec) -> Option<String> {
+        Some(self.maker(spec).await?.check(spec).err()?.message)
+    }
+
+    async fn maker(&self, spec: &RemoteMachineSpec) -> Option<Arc<dyn Provider>> {
+        self.providers.get(self.provider(&spec.provider).await?.spec.provider_type)
     }
 
     async fn pool(&self, pool: &MachinePool, old: Option<&Value>) -> Vec<String> {

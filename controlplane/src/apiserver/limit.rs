@@ -184,7 +184,7 @@ impl Limits {
         let rate = self.rate(lane);
         let mut buckets = self.buckets(lane);
         buckets.sweep(|lane| self.rate(lane), now);
-        // With all places taken by callers that are not quiet, a new one is judged as if it came after a pause.
+        // With all places taken, by callers that were not quiet a second ago, a new one is judged as if it came after a pause.
         let room = buckets.of.len() < REMEMBERED;
         match buckets.of.entry((lane, who.to_owned())) {
             Entry::Occupied(mut bucket) => bucket.get_mut().take(rate, now),

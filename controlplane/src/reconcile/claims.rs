@@ -49,7 +49,7 @@ impl Claims {
     pub async fn give_back(&self, machine: Uuid) -> Result<(), Error> {
         let held = self.held().remove(&machine);
         match held {
-            Some(claim) => claim::release(&self.pool, &[claim]).await,
+            Some(claim) => claim::release(&self.pool, &self.replica, &[claim]).await,
             None => Ok(()),
         }
     }
@@ -70,7 +70,7 @@ impl Claims {
             }
         }
         let held: Vec<Claim> = self.held().drain().map(|(_, claim)| claim).collect();
-        if let Err(error) = claim::release(&self.pool, &held).await {
+        if let Err(error) = claim::release(&self.pool, &self.replica, &held).await {
             tracing::debug!(error = &error as &dyn std::error::Error, "claims not given back; they end by themselves");
         }
     }
@@ -80,7 +80,7 @@ impl Claims {
         if held.is_empty() {
             return;
         }
-        match claim::renew(&self.pool, &held).await {
+        match claim::renew(&self.pool, &self.replica, &held).await {
             Ok(renewed) => {
                 let renewed: HashSet<Uuid> = renewed.into_iter().collect();
                 for lost in held.iter().filter(|claim| !renewed.contains(&claim.machine)) {

@@ -116,7 +116,7 @@ pub async fn stop_local(objects: &Objects, local: &Local, replica: &str, grace: 
                 let Some(stored) = rows::latest(objects.pool(), machine).await? else { continue };
                 let why = "the control plane was stopped, and its local machines with it";
                 rows::record_gone(objects.pool(), claim, stored.attempt.number, (End::Stopped, why)).await?;
-                claim::release(objects.pool(), &[claim]).await?;
+                claim::release(objects.pool(), replica, &[claim]).await?;
                 ended += 1;
             }
         }

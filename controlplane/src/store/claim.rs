@@ -48,15 +48,16 @@ pub async fn acquire(pool: &PgPool, replica: &str, machines: &[Uuid]) -> Result<
 ///
 /// # Errors
 /// The database failed.
-pub async fn renew(pool: &PgPool, held: &[Claim]) -> Result<Vec<Uuid>, Error> {
+pub async fn renew(pool: &PgPool, replica: &str, held: &[Claim]) -> Result<Vec<Uuid>, Error> {
     let (machines, numbers): (Vec<Uuid>, Vec<i64>) = held.iter().map(|claim| (claim.machine, claim.number)).unzip();
     let renewed = sqlx::query_scalar!(
         "update claim set expires_at = clock_now() + $3 * interval '1 second'
          from unnest($1::uuid[], $2::bigint[]) as held (machine, number)
-         where claim.machine_uid = held.machine and claim.number = held.number returning claim.machine_uid",
+         where claim.machine_uid = held.machine and claim.number = held.number and claim.replica = $4 returning claim.machine_uid",
         &machines,
         &numbers,
-        LIFE_SECONDS
+        LIFE_SECONDS,
+        replica
     );
     renewed.fetch_all(pool).await.map_err(Error::database("renew claims"))
 }
@@ -65,13 +66,14 @@ pub async fn renew(pool: &PgPool, held: &[Claim]) -> Result<Vec<Uuid>, Error> {
 ///
 /// # Errors
 /// The database failed.
-pub async fn release(pool: &PgPool, held: &[Claim]) -> Result<(), Error> {
+pub async fn release(pool: &PgPool, replica: &str, held: &[Claim]) -> Result<(), Error> {
     let (machines, numbers): (Vec<Uuid>, Vec<i64>) = held.iter().map(|claim| (claim.machine, claim.number)).unzip();
     let released = sqlx::query!(
         "update claim set expires_at = clock_now() from unnest($1::uuid[], $2::bigint[]) as held (machine, number)
-         where claim.machine_uid = held.machine and claim.number = held.number",
+         where claim.machine_uid = held.machine and claim.number = held.number and claim.replica = $3",
         &machines,
-        &numbers
+        &numbers,
+        replica
     );
     released.execute(pool).await.map_err(Error::database("give claims back")).map(drop)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -17,8 +17,10 @@ const QUEUE: usize = 1024;
 const BATCH: usize = 32;
 /// For what is queued when told to stop: each event may wait for a database that is down.
 const LAST_WORDS: Duration = Duration::from_secs(3);
-/// How long an event stays after it last happened, in seconds.
-const LIFE_SECONDS: f64 = 3600.0;
+/// How long an event stays after it last happened.
+const LIFE: TimeDelta = TimeDelta::hours(1);
+/// Events removed in one round.
+const SWEPT: usize = 500;
 
 /// Whether an event is as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +132,7 @@ impl Writer {
                 }
                 _ = sweeps.tick() => {
                     if let Err(error) = sweep(&self.objects).await {
-                        tracing::debug!(error = &error as &dyn std::error::Error, "old events not removed");
+                        tracing::warn!(error = &error as &dyn std::error::Error, "old events not removed");
                     }
                 }
                 () = stop.cancelled() => self.happenings.close(),
@@ -168,22 +170,24 @@ pub async fn write(objects: &Objects, happening: &Happening) -> Result<(), Error
     Err(Error::AlreadyExists { key, deleting: false })
 }
 
-/// Removes events that last happened more than an hour ago. Clients say when in several ways.
+/// Removes events that last happened more than an hour ago. Clients say when in several ways, and it is not always a time.
 ///
 /// # Errors
 /// The database failed.
 pub async fn sweep(objects: &Objects) -> Result<usize, Error> {
-    let old = sqlx::query!(
-        "select ns, name from object where grp = '' and plural = 'events'
-         and coalesce(body->>'lastTimestamp', body#>>'{series,lastObservedTime}', body->>'eventTime', body#>>'{metadata,creationTimestamp}')::timestamptz
-             < clock_now() - $1 * interval '1 second' limit 500",
-        LIFE_SECONDS
+    let events = sqlx::query!(
+        r#"select ns, name, clock_now() as "now!", array[body->>'lastTimestamp', body#>>'{series,lastObservedTime}', body->>'eventTime',
+             body#>>'{metadata,creationTimestamp}'] as "times!: Vec<Option<String>>" from object where grp = '' and plural = 'events'"#
     );
-    let old = old.fetch_all(objects.pool()).await.map_err(Error::database("find old events"))?;
+    let events = events.fetch_all(objects.pool()).await.map_err(Error::database("find old events"))?;
+    let old = events.into_iter().filter(|event| {
+        let mut times = event.times.iter().flatten().filter_map(|time| DateTime::parse_from_rfc3339(time).ok());
+        times.next().is_none_or(|last| event.now.signed_duration_since(last) > LIFE)
+    });
     let mut removed = 0;
-    for row in old {
+    for event in old.take(SWEPT) {
         let mut write = objects.begin().await?;
-        match write.delete(&Key::new(Resource::EVENTS, row.ns, row.name), &Preconditions::default()).await {
+        match write.delete(&Key::new(Resource::EVENTS, event.ns, event.name), &Preconditions::default()).await {
             Ok(_) => {
                 write.commit().await?;
                 removed += 1;

@@ -17,6 +17,8 @@ use super::{Error, Key, Objects, POLL, Resource, State, lineage, pool};
 const PACE: Duration = Duration::from_millis(4);
 /// Between two readings under load, when each of them finds several changes.
 const SLOWEST: Duration = Duration::from_millis(16);
+/// For the database to say how far it is.
+const ANSWER: Duration = Duration::from_secs(10);
 /// Log rows read in one statement.
 const BATCH: i64 = 1000;
 /// History younger than this is kept, in seconds.
@@ -90,10 +92,14 @@ impl Tail {
         let counter = sqlx::query!(
             r#"select rv, compacted, lineage is not distinct from coalesce(lineage_now(), lineage) as "continues!" from cluster_rv"#
         );
-        let counter = counter.fetch_one(&mut *connection).await.map_err(Error::database("read the version"))?;
+        // A server that is gone without a word would never answer.
+        let counter = tokio::time::timeout(ANSWER, counter.fetch_one(&mut *connection)).await;
+        let counter = counter.unwrap_or_else(|_| Err(sqlx::Error::Protocol("no answer in time".to_owned())));
+        let counter = counter.map_err(Error::database("read the version"))?;
         let seen = self.cache.version();
         if !counter.continues {
             drop(connection);
+            lineage::take(self.objects.pool()).await?;
             return self.reload().await.map(|()| 0);
         }
         if counter.rv == seen {
@@ -108,6 +114,7 @@ impl Tail {
                 "the log does not continue where this replica stands; watches restart"
             );
             drop(connection);
+            lineage::leap_beyond(self.objects.pool(), seen).await?;
             return self.reload().await.map(|()| 0);
         }
         let (mut from, mut found) = (Some(seen), 0);
@@ -126,7 +133,6 @@ impl Tail {
     }
 
     async fn reload(&self) -> Result<(), Error> {
-        lineage::take(self.objects.pool()).await?;
         let mut snapshot = pool::snapshot(self.objects.pool()).await?;
         let version = sqlx::query_scalar!("select rv from cluster_rv");
         let version = version.fetch_one(&mut *snapshot).await.map_err(Error::database("read the version"))?;

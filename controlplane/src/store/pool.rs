@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgPool, Postgres, Transaction};
 
-use super::Error;
+use super::{Error, lineage};
 
 /// Longest wait for a connection.
 pub const ACQUIRE: Duration = Duration::from_secs(10);
@@ -32,7 +32,9 @@ pub fn options() -> PgPoolOptions {
         Box::pin(async move {
             let limits =
                 "set statement_timeout = '30s'; set idle_in_transaction_session_timeout = '60s'; set jit = off";
-            sqlx::raw_sql(limits).execute(connection).await?;
+            sqlx::raw_sql(limits).execute(&mut *connection).await?;
+            // A server that was restored or has taken over is always one of a new connection.
+            sqlx::raw_sql(lineage::TAKE).execute(connection).await?;
             Ok(())
         })
     })

@@ -1,6 +1,7 @@
 //! Secrets as they lie in the database: all but their names and labels is sealed, bound to table, row and column.
 //!
-//! Owns the crossing between memory, where Secrets are open, and rows, where they are not; every statement that reads or writes a body passes here.
+//! Owns the crossing between memory, where Secrets are open, and rows, where they are not; every statement that reads or writes the body of a
+//! Secret passes here, and every one whose reader is a client: it gets the defaults of fields that the writer did not know.
 //! Annotations are sealed too: kubectl keeps there what it applied last, values and all.
 
 use std::borrow::Cow;

@@ -147,11 +147,11 @@ impl Subscription {
         Ok(change)
     }
 
-    /// A version this watcher has seen everything up to, when no change of its kind waits; for bookmarks.
+    /// A version this watcher has seen everything up to, when no change of its kind waits and history was not broken; for bookmarks.
     pub fn progress(&mut self) -> Option<i64> {
         // Read before looking at the queue: changes are queued before the version that covers them is published.
         let newest = *self.newest.borrow();
-        if !self.live.is_empty() {
+        if !self.live.is_empty() || self.live.is_closed() {
             return None;
         }
         self.version = self.version.max(newest);
@@ -296,20 +296,25 @@ impl WatchCache {
     /// All changes after a version: from memory, or below that from the log.
     ///
     /// # Errors
-    /// [`Error::Future`] for a version this replica does not reach in time, [`Error::Expired`] for one whose history is gone; the database failed.
+    /// [`Error::Future`] for a version this replica does not reach in time, [`Error::Expired`] for one whose history is gone, or is more than [`RING_BYTES`]: the
+    /// present state is shared by all who ask for it; the database failed.
     pub async fn resume(&self, objects: &Objects, resource: Resource, from: i64) -> Result<Subscription, Error> {
         self.reach(from).await?;
         let (mut subscription, floor) = self.resume_from_ring(resource, from);
         if from >= floor {
             return Ok(subscription);
         }
-        let mut older = Vec::new();
+        let (mut older, mut bytes) = (Vec::<Arc<Change>>::new(), 0);
         let mut at = Some(from);
         let mut connection = objects.pool().acquire().await.map_err(Error::database("reach the database"))?;
         while let Some(from) = at {
-            let rows = log::Rows { resource: Some(resource), before: true };
+            let (rows, seen) = (log::Rows { resource: Some(resource), before: true }, older.len());
             let page = log::read(objects, &mut connection, rows, (from, floor), 1000).await?;
             older.extend(page.logged.into_iter().map(|logged| Arc::new(logged.into())));
+            bytes += older[seen..].iter().map(|change| change.bytes()).sum::<usize>();
+            if bytes > RING_BYTES {
+                return Err(Error::Expired { version: from, compacted: floor });
+            }
             at = page.next;
         }
         // Looked at after reading: what was compacted by then may be missing above.

@@ -66,7 +66,9 @@ async fn what_follows_from_a_stolen_claim_is_refused() {
     world.pass(16).await;
     let stolen = claim::acquire(&world.pool, "thief", &[uid]).await.unwrap()[0];
     assert_eq!(stolen.number, old.number + 1);
-    assert!(claim::renew(&world.pool, &[old]).await.unwrap().is_empty());
+    assert!(claim::renew(&world.pool, "a", &[old]).await.unwrap().is_empty());
+    assert!(claim::renew(&world.pool, "a", &[stolen]).await.unwrap().is_empty(), "a number alone says not whose it is");
+    assert_eq!(claim::renew(&world.pool, "thief", &[stolen]).await.unwrap(), [uid]);
     assert!(!machine::begin_end(&world.pool, old, 1, (End::Suspended, "late")).await.unwrap());
     assert!(!machine::record_gone(&world.pool, old, 1, (End::Lost, "late")).await.unwrap());
     assert!(!agent::report(&world.pool, old, &Report::default()).await.unwrap());

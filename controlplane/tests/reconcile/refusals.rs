@@ -48,7 +48,7 @@ async fn a_credential_that_an_agent_refused_is_a_denied_row_with_machine_door_pe
     let object = [&entry.namespace, &entry.group, &entry.resource, &entry.name, &entry.subresource];
     assert_eq!(object, ["default", "torchremote.dev", "remotemachines", "m", "slots/0"]);
     assert_eq!(entry.path, "/torchremote.agent.v1.DataPlane/Session");
-    let why = "TokenSignature: the token's signature does not fit; the slot serves the lease default/l (12 times since it was told last)";
+    let why = "TokenSignature 12 times since it was told last, at a slot that serves the lease default/l: the token's signature does not fit";
     assert_eq!(entry.reason, why);
     assert_eq!((slot.at - slot.received).num_seconds(), 60, "when it was refused, and when that was told");
     assert_eq!((control.entry.subresource.as_str(), control.entry.peer.as_str()), ("control", ""));

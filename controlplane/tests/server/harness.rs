@@ -288,7 +288,8 @@ impl Api {
 /// Providers that nobody asks for anything: they only say what they would make machines from.
 fn providers(folder: &std::path::Path) -> Providers {
     let settings = Settings {
-        agent: "/nowhere".into(),
+        // A program that is there: more is not asked of it.
+        agent: std::env::current_exe().unwrap(),
         data_dir: folder.to_owned(),
         short_dir: folder.to_owned(),
         environment: Vec::new(),

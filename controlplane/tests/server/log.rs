@@ -181,41 +181,79 @@ async fn a_watcher_that_falls_behind_is_cut_off_and_resumes_where_it_was() {
     assert_eq!(resumed.backlog.len(), watch_cache::LAG + 1);
 }
 
-/// A copy of the database, made while nobody was connected.
-async fn copy(pool: sqlx::PgPool) -> sqlx::PgPool {
-    let options = pool.connect_options();
-    pool.close().await;
-    let (original, name) = (options.get_database().unwrap(), format!("copy_{}", uuid::Uuid::new_v4().simple()));
-    let mut connection = sqlx::PgConnection::connect_with(&(*options).clone().database("postgres")).await.unwrap();
-    let make = format!("create database {name} template {original}");
+/// Connections to a database, as a control plane makes them.
+async fn connect(options: &sqlx::postgres::PgConnectOptions) -> sqlx::PgPool {
+    torch_remote::store::pool::options().connect_with(options.clone()).await.unwrap()
+}
+
+/// A copy of the database, made while nobody is connected.
+async fn copy(original: &sqlx::postgres::PgConnectOptions) -> sqlx::PgPool {
+    let name = format!("copy_{}", uuid::Uuid::new_v4().simple());
+    let mut connection = sqlx::PgConnection::connect_with(&original.clone().database("postgres")).await.unwrap();
+    let make = format!("create database {name} template {}", original.get_database().unwrap());
     sqlx::raw_sql(sqlx::AssertSqlSafe(make)).execute(&mut connection).await.unwrap();
-    torch_remote::store::pool::options().connect_with((*options).clone().database(&name)).await.unwrap()
+    connect(&original.clone().database(&name)).await
 }
 
 #[tokio::test]
 async fn a_restored_copy_goes_on_beyond_every_version_that_was_told_and_sends_who_had_one_back_to_list() {
-    let original = database::fresh().await;
-    Tail::start(Objects::new(original.clone())).await.unwrap();
-    create(&Objects::new(original.clone()), machine("a")).await;
-    let options = original.connect_options();
-    let copy = Objects::new(copy(original).await);
-    // The original goes on for a while after the copy was made.
-    let original = Objects::new(torch_remote::store::pool::options().connect_with((*options).clone()).await.unwrap());
-    let told = create(&original, machine("b")).await.resource_version();
-
-    let tail = Tail::start(copy.clone()).await.unwrap();
-    let began = tail.cache().version();
-    assert!(began > told, "{began} was told already");
-    let refused = tail.cache().resume(&copy, Resource::MACHINES, told).await;
-    assert!(matches!(refused, Err(Error::Expired { .. })), "{refused:?}");
-    assert_eq!(tail.cache().list(Resource::MACHINES).0.len(), 1);
-    let resumed = tail.cache().resume(&copy, Resource::MACHINES, began).await.unwrap();
-    assert_eq!(resumed.backlog, []);
-    for objects in [&copy, &original] {
-        let before = objects.version().await.unwrap();
-        let other = Tail::start(objects.clone()).await.unwrap();
-        assert_eq!(other.cache().version(), before, "a replica that starts on the same database leaps no more");
+    let pool = database::fresh().await;
+    let options = (*pool.connect_options()).clone();
+    let claim = "insert into claim values (gen_random_uuid(), 'a', 7, clock_now(), clock_now() + interval '1 hour')";
+    sqlx::query(claim).execute(&pool).await.unwrap();
+    let original = Objects::new(pool.clone());
+    Tail::start(original.clone()).await.unwrap().advance().await.unwrap();
+    create(&original, machine("a")).await;
+    pool.close().await;
+    // As far as the original may have got.
+    let mut told = 1000;
+    // Restored twice from the same copy: what the first told is told by no other either.
+    for _ in 0..2 {
+        let copy = Objects::new(copy(&options).await);
+        let first = create(&copy, machine("b")).await.resource_version();
+        assert!(first > told, "{first} was told already, before anybody read the log");
+        let tail = Tail::start(copy.clone()).await.unwrap();
+        let refused = tail.cache().resume(&copy, Resource::MACHINES, told).await;
+        assert!(matches!(refused, Err(Error::Expired { .. })), "{refused:?}");
+        assert_eq!(tail.cache().resume(&copy, Resource::MACHINES, first - 1).await.unwrap().backlog.len(), 1);
+        let (number, held): (i64, bool) =
+            sqlx::query_as("select number, expires_at > clock_now() from claim").fetch_one(copy.pool()).await.unwrap();
+        assert!(number > told && !held, "agents may have seen a higher claim than {number}");
+        let other = Tail::start(Objects::new(connect(&copy.pool().connect_options()).await)).await.unwrap();
+        assert_eq!(other.cache().version(), first, "a replica that starts on the same database leaps no more");
+        told = create(&copy, machine("c")).await.resource_version();
     }
+    // The original goes on for a while after the copy was made, and leaps no more than the next replica over it.
+    let original = Objects::new(connect(&options).await);
+    assert!(create(&original, machine("b")).await.resource_version() < 1000);
+}
+
+#[tokio::test]
+async fn a_counter_that_is_behind_what_was_told_leaps_beyond_it() {
+    let objects = Objects::new(database::fresh().await);
+    let told = create(&objects, machine("a")).await.resource_version();
+    let tail = Tail::start(objects.clone()).await.unwrap();
+    sqlx::query("update cluster_rv set rv = rv - 1").execute(objects.pool()).await.unwrap();
+    tail.advance().await.unwrap();
+    assert!(tail.cache().version() > told);
+    let refused = tail.cache().resume(&objects, Resource::MACHINES, told).await;
+    assert!(matches!(refused, Err(Error::Expired { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn who_would_need_too_much_of_the_log_lists_again() {
+    let objects = Objects::new(database::fresh().await);
+    let start = create(&objects, machine("a")).await.resource_version();
+    for turn in 0..14 {
+        let filler = format!("{turn}{}", "x".repeat(5 << 19));
+        edit(&objects, "a", |body| body["metadata"]["annotations"] = json!({"filler": filler})).await;
+    }
+    // One that has just started has nothing in memory.
+    let tail = Tail::start(objects.clone()).await.unwrap();
+    let refused = tail.cache().resume(&objects, Resource::MACHINES, start).await;
+    assert!(matches!(refused, Err(Error::Expired { .. })));
+    let newest = objects.version().await.unwrap();
+    assert_eq!(tail.cache().resume(&objects, Resource::MACHINES, newest - 2).await.unwrap().backlog.len(), 2);
 }
 
 #[tokio::test]

@@ -116,6 +116,8 @@ async fn a_client_that_does_not_read_its_watch_is_cut_off_and_takes_it_up_withou
             .await;
         assert_eq!(code, StatusCode::OK);
     }
+    // A list is of the newest version: the cache has them all.
+    api.get(QUOTAS).await;
     let mut seen = 0;
     while let Some(event) = slow.next().await {
         assert_ne!(event["type"], "ERROR");
@@ -196,6 +198,11 @@ async fn answers_warn_of_the_instance_a_change_replaces_and_the_leases_it_waits_
         patch(uri.clone(), json!({"spec": {"timeout": "9h"}})).await,
         Vec::<String>::new(),
         "times replace nothing"
+    );
+    let image = patch(format!("{uri}?dryRun=All"), json!({"spec": {"image": {"packages": ["numpy==2.1.0"]}}})).await;
+    assert!(
+        image[0].contains("instance i-7 goes on as it was made: a machine of a Local provider is a process"),
+        "{image:?}"
     );
     assert_eq!(patch(uri, json!({"spec": {"suspend": true}})).await, [r#"299 - "instance i-7 ends now""#]);
 }

@@ -173,15 +173,18 @@ class Lease:
             if self._released:
                 return
             self._released = True
+        uid = self._thing["metadata"]["uid"]
         with _table_lock:
             if _table.get(self._request.selector) is self:
                 del _table[self._request.selector]
+            # Asked for again after its sessions were over, it was found, and is another object's now.
+            passed_on = any(other._thing["metadata"]["uid"] == uid for other in _table.values())
         self._vigil.stop()
         for session in self._sessions:
             session.close(goodbye)
-        if goodbye:
+        if goodbye and not passed_on:
             try:
-                self._api.delete("deviceleases", self.name, self._thing["metadata"]["uid"], seconds)
+                self._api.delete("deviceleases", self.name, uid, seconds)
             except NoControlPlane as error:
                 _progress.note(
                     f"lease {self.name} is given back to its machine; the control plane will learn it from there ({error.what})"

@@ -108,4 +108,7 @@ fn a_bookmark_covers_what_was_seen_and_what_is_of_other_kinds_and_nothing_that_w
         Some(7),
         "others' changes are no news to it, and it need not resume from before them"
     );
+    cache.reset(vec![], 1_000_000_007);
+    assert_eq!(watcher.progress(), None, "it has not seen what came between");
+    assert_eq!(watcher.waiting(), Err(Ended::Reset));
 }
