@@ -59,7 +59,9 @@ def test_a_lease_asked_for_again_after_its_end_is_a_new_one_and_the_old_object_l
         first.release()
         thing = again._api.get("deviceleases", "first")
         assert thing is not None
-        assert "deletionTimestamp" not in thing["metadata"], "the release of the old object gave the new one's lease back"
+        assert "deletionTimestamp" not in thing["metadata"], (
+            "the release of the old object gave the new one's lease back"
+        )
         assert again.active
         assert held("first") is again, "the release of the old object forgot the new one"
         assert x.sum().item() == 3.0
