@@ -165,3 +165,13 @@ def test_errors_are_statuses(api: client.ApiClient, machines: Machines) -> None:
     with pytest.raises(client.ApiException) as invalid:
         machines.api.create_namespaced_custom_object(*machines.place, body=wrong)
     assert invalid.value.status == 422
+
+
+def test_a_quiet_watch_has_its_headers_at_once_and_asks_proxies_not_to_gather_its_events(machines: Machines) -> None:
+    begin = machines.api.list_namespaced_custom_object(*machines.place)["metadata"]["resourceVersion"]
+    options = {"watch": True, "resource_version": begin, "_preload_content": False, "_request_timeout": SECONDS}
+    # Returns with the headers: nothing else will come.
+    answer = machines.api.list_namespaced_custom_object(*machines.place, **options)
+    named = ("content-type", "transfer-encoding", "x-accel-buffering")
+    assert (answer.status, *(answer.headers[name] for name in named)) == (200, "application/json", "chunked", "no")
+    answer.close()

@@ -20,6 +20,12 @@ pub struct Said {
     pub err: String,
 }
 
+/// Says which test is skipped, and why. Not through `println!`: what a test that passes says there is seen by nobody.
+pub fn skipped(why: &str) {
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    writeln!(std::io::stderr(), "skipped: {test}: {why}").unwrap();
+}
+
 /// A folder everyone may enter: as root, Postgres runs under another user.
 pub fn folder() -> tempfile::TempDir {
     let dir = tempfile::Builder::new().prefix("torch-remote-cmd-").tempdir_in("/tmp").unwrap();

@@ -19,7 +19,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{eventually, folder};
+use crate::harness::{eventually, folder, skipped};
 use crate::replica::{Replica, Shared};
 use disk::{Disk, Where};
 use serde_json::json;
@@ -216,7 +216,7 @@ async fn a_full_disk_is_said_and_all_that_was_acknowledged_is_there_when_there_i
     let disk = match Disk::mount(&dir.path().join("postgres"), 192, test) {
         Where::Here(disk) => disk,
         Where::Done => return,
-        Where::Nowhere => return println!("skipped: a small disk needs root or a user namespace, and here is neither"),
+        Where::Nowhere => return skipped("a small disk needs root or a user namespace, and here is neither"),
     };
     let (shared, mut postgres) = Shared::start(dir.path(), false);
     let replica = shared.replica("a");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::watcher::{differences, log, machines, now};
 use super::writer::Tally;
 use super::{clients, end, finish, watch, write};
-use crate::harness::{PROGRAM, folder};
+use crate::harness::{PROGRAM, folder, skipped};
 use crate::replica::{Replica, Shared};
 
 /// Names the server of the previous migration, which bootstrap.py builds from the history.
@@ -24,7 +24,7 @@ async fn step<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_are_exchanged_for_a_newer_release_under_load_and_nobody_misses_a_change() {
     let Some(previous) = std::env::var_os(PREVIOUS).map(PathBuf::from) else {
-        return println!("skipped: {PREVIOUS} names no server; `make test` builds one where the git history is");
+        return skipped(&format!("{PREVIOUS} names no server; `make test` builds one where the git history is"));
     };
     let dir = folder();
     let (shared, postgres) = Shared::start(dir.path(), true);
