@@ -20,7 +20,8 @@ pub struct Said {
     pub err: String,
 }
 
-/// Says which test is skipped, and why. Not through `println!`: what a test that passes says there is seen by nobody.
+/// Says which test is skipped, and why.
+#[expect(clippy::explicit_write, reason = "what a test that passes says by a macro is seen by nobody")]
 pub fn skipped(why: &str) {
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     writeln!(std::io::stderr(), "skipped: {test}: {why}").unwrap();
