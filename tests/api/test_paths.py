@@ -121,7 +121,7 @@ BODIES = [
     b"--- 1\n--- 2\n",
     b"? {a: b}\n: c\n",
     b"!!binary aGk=",
-    b'{"metadata": {"name": 1e999}}',
+    b'{"metadata": {"generation": 1e999}}',
     b'{"apiVersion": "v1", "kind": "Secret", "kind": "Secret"}',
     b'[{"op": "add", "path": "/metadata/labels/' + b"a/" * 2000 + b'", "value": 1}]',
     b'[{"op": "copy", "from": "", "path": "/spec/x"}]' * 2,
