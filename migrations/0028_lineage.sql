@@ -13,13 +13,13 @@ exception when undefined_function or insufficient_privilege or feature_not_suppo
     return null;
 end $$;
 
--- Versions go on beyond `told` and beyond every earlier leap (which is why the clock is in it), and nothing before is history. Claims too: agents refuse lower
--- numbers than they have seen, and whoever held one takes it anew.
+-- Versions go on beyond `told` and beyond every earlier leap: at the clock, which no two leaps share, or far beyond both where it is behind. Nothing before is
+-- history. Claims leap too: agents refuse lower numbers than they have seen, and whoever held one takes it anew.
 create function lineage_leap(told bigint) returns void language plpgsql as $$
-declare beyond bigint;
+declare beyond bigint; clock bigint := (extract(epoch from clock_timestamp()) * 1e6)::bigint;
 begin
-    update claim set number = greatest(number, (extract(epoch from clock_timestamp()) * 1e6)::bigint), expires_at = clock_now();
-    update cluster_rv set rv = greatest(rv + 1000000000, told + 1000000000, (extract(epoch from clock_timestamp()) * 1e6)::bigint)
+    update claim set number = greatest(number + 1000000, clock), expires_at = clock_now();
+    update cluster_rv set rv = case when clock > greatest(rv, told) then clock else greatest(rv, told) + 1000000000 end
         returning rv into beyond;
     update cluster_rv set compacted = rv;
     raise warning 'the database was restored from a copy, or another server has taken over for it: versions go on at %, and everyone lists again', beyond;

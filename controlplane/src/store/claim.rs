@@ -21,14 +21,15 @@ pub struct Claim {
     pub acquired_at: DateTime<Utc>,
 }
 
-/// Takes the machines that nobody holds, or that an earlier life of this replica held.
+/// Takes the machines that nobody holds, or that an earlier life of this replica held. The first number is none that an agent may have seen before the database
+/// was restored: a leap is the end of history.
 ///
 /// # Errors
 /// The database failed.
 pub async fn acquire(pool: &PgPool, replica: &str, machines: &[Uuid]) -> Result<Vec<Claim>, Error> {
     let taken = sqlx::query!(
         "insert into claim (machine_uid, replica, number, acquired_at, expires_at)
-         select machine, $1, 1, clock_now(), clock_now() + $3 * interval '1 second' from unnest($2::uuid[]) machine
+         select machine, $1, greatest(1, compacted), clock_now(), clock_now() + $3 * interval '1 second' from unnest($2::uuid[]) machine, cluster_rv
          on conflict (machine_uid) do update set replica = $1, number = claim.number + 1, acquired_at = clock_now(),
             expires_at = clock_now() + $3 * interval '1 second'
          where claim.expires_at <= clock_now() or claim.replica = $1

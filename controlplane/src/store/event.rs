@@ -19,6 +19,8 @@ const BATCH: usize = 32;
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How long an event stays after it last happened.
 const LIFE: TimeDelta = TimeDelta::hours(1);
+/// Events looked at in one statement.
+const LOOKED_AT: i64 = 1000;
 /// Events removed in one round.
 const SWEPT: usize = 500;
 
@@ -170,33 +172,42 @@ pub async fn write(objects: &Objects, happening: &Happening) -> Result<(), Error
     Err(Error::AlreadyExists { key, deleting: false })
 }
 
-/// Removes events that last happened more than an hour ago. Clients say when in several ways, and it is not always a time.
+/// Removes events whose last time is more than an hour ago. Clients say when in several ways, and it is not always a time.
 ///
 /// # Errors
 /// The database failed.
 pub async fn sweep(objects: &Objects) -> Result<usize, Error> {
-    let events = sqlx::query!(
-        r#"select ns, name, clock_now() as "now!", array[body->>'lastTimestamp', body#>>'{series,lastObservedTime}', body->>'eventTime',
-             body#>>'{metadata,creationTimestamp}'] as "times!: Vec<Option<String>>" from object where grp = '' and plural = 'events'"#
-    );
-    let events = events.fetch_all(objects.pool()).await.map_err(Error::database("find old events"))?;
-    let old = events.into_iter().filter(|event| {
-        let mut times = event.times.iter().flatten().filter_map(|time| DateTime::parse_from_rfc3339(time).ok());
-        times.next().is_none_or(|last| event.now.signed_duration_since(last) > LIFE)
-    });
-    let mut removed = 0;
-    for event in old.take(SWEPT) {
-        let mut write = objects.begin().await?;
-        match write.delete(&Key::new(Resource::EVENTS, event.ns, event.name), &Preconditions::default()).await {
-            Ok(_) => {
-                write.commit().await?;
-                removed += 1;
-            }
-            Err(Error::NotFound { .. }) => {}
-            Err(error) => return Err(error),
+    let (mut removed, mut after) = (0, Some((String::new(), String::new())));
+    while let Some((ns, name)) = after.filter(|_| removed < SWEPT) {
+        let events = sqlx::query!(
+            r#"select ns, name, clock_now() as "now!", array[body->>'lastTimestamp', body#>>'{series,lastObservedTime}', body->>'eventTime',
+                 body#>>'{metadata,creationTimestamp}'] as "times!: Vec<Option<String>>"
+             from object where grp = '' and plural = 'events' and (ns, name) > ($1, $2) order by ns, name limit $3"#,
+            ns,
+            name,
+            LOOKED_AT
+        );
+        let events = events.fetch_all(objects.pool()).await.map_err(Error::database("find old events"))?;
+        after = events.last().map(|last| (last.ns.clone(), last.name.clone()));
+        let old = events.into_iter().filter(|event| {
+            let times = event.times.iter().flatten().filter_map(|time| DateTime::parse_from_rfc3339(time).ok());
+            times.max().is_none_or(|last| event.now.signed_duration_since(last) > LIFE)
+        });
+        for event in old.take(SWEPT - removed) {
+            removed += usize::from(remove(objects, Key::new(Resource::EVENTS, event.ns, event.name)).await?);
         }
     }
     Ok(removed)
+}
+
+/// False when it is gone already.
+async fn remove(objects: &Objects, key: Key) -> Result<bool, Error> {
+    let mut write = objects.begin().await?;
+    match write.delete(&key, &Preconditions::default()).await {
+        Ok(_) => write.commit().await.map(|_| true),
+        Err(Error::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The same happening has the same name, so that it is counted and not repeated.

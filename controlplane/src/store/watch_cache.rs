@@ -307,11 +307,15 @@ impl WatchCache {
         let (mut older, mut bytes) = (Vec::<Arc<Change>>::new(), 0);
         let mut at = Some(from);
         let mut connection = objects.pool().acquire().await.map_err(Error::database("reach the database"))?;
-        while let Some(from) = at {
+        // Few at first: how large they are is not known before they are here.
+        let mut rows_at_once = 16;
+        while let Some(after) = at {
             let (rows, seen) = (log::Rows { resource: Some(resource), before: true }, older.len());
-            let page = log::read(objects, &mut connection, rows, (from, floor), 1000).await?;
+            let page = log::read(objects, &mut connection, rows, (after, floor), rows_at_once).await?;
             older.extend(page.logged.into_iter().map(|logged| Arc::new(logged.into())));
-            bytes += older[seen..].iter().map(|change| change.bytes()).sum::<usize>();
+            let more: usize = older[seen..].iter().map(|change| change.bytes()).sum();
+            rows_at_once = if more < RING_BYTES / 64 { (2 * rows_at_once).min(1000) } else { 16 };
+            bytes += more;
             if bytes > RING_BYTES {
                 return Err(Error::Expired { version: from, compacted: floor });
             }

@@ -9,7 +9,7 @@ use sqlx::Connection as _;
 use tokio_util::sync::CancellationToken;
 use torch_remote::store::log::{self, Tail};
 use torch_remote::store::watch_cache::{self, Ended, Seen};
-use torch_remote::store::{Error, Objects, Preconditions, Resource, State};
+use torch_remote::store::{Error, Objects, Preconditions, Resource, State, claim};
 
 use crate::database;
 use crate::store::{create, edit, key, machine};
@@ -207,21 +207,32 @@ async fn a_restored_copy_goes_on_beyond_every_version_that_was_told_and_sends_wh
     pool.close().await;
     // As far as the original may have got.
     let mut told = 1000;
-    // Restored twice from the same copy: what the first told is told by no other either.
-    for _ in 0..2 {
-        let copy = Objects::new(copy(&options).await);
-        let first = create(&copy, machine("b")).await.resource_version();
+    // Each restored twice: what the first told is told by no other either, also where they come soon after another leap.
+    let mut sources = vec![options.clone(), options.clone()];
+    for turn in 0..4 {
+        let copy = Objects::new(copy(&sources[turn]).await);
+        let its = (*copy.pool().connect_options()).clone();
+        sources.push(sources.get(2).cloned().unwrap_or(its.clone()));
+        let first = create(&copy, machine(&format!("b{turn}"))).await.resource_version();
         assert!(first > told, "{first} was told already, before anybody read the log");
         let tail = Tail::start(copy.clone()).await.unwrap();
         let refused = tail.cache().resume(&copy, Resource::MACHINES, told).await;
         assert!(matches!(refused, Err(Error::Expired { .. })), "{refused:?}");
         assert_eq!(tail.cache().resume(&copy, Resource::MACHINES, first - 1).await.unwrap().backlog.len(), 1);
         let (number, held): (i64, bool) =
-            sqlx::query_as("select number, expires_at > clock_now() from claim").fetch_one(copy.pool()).await.unwrap();
+            sqlx::query_as("select min(number), bool_or(expires_at > clock_now()) from claim")
+                .fetch_one(copy.pool())
+                .await
+                .unwrap();
         assert!(number > told && !held, "agents may have seen a higher claim than {number}");
-        let other = Tail::start(Objects::new(connect(&copy.pool().connect_options()).await)).await.unwrap();
-        assert_eq!(other.cache().version(), first, "a replica that starts on the same database leaps no more");
-        told = create(&copy, machine("c")).await.resource_version();
+        let other = connect(&its).await;
+        let again = Tail::start(Objects::new(other.clone())).await.unwrap();
+        assert_eq!(again.cache().version(), first, "a replica that starts on the same database leaps no more");
+        let new = claim::acquire(&other, "a", &[uuid::Uuid::new_v4()]).await.unwrap()[0];
+        assert!(new.number > told, "also of a machine that had none in the copy");
+        told = create(&copy, machine(&format!("c{turn}"))).await.resource_version().max(new.number);
+        other.close().await;
+        copy.pool().close().await;
     }
     // The original goes on for a while after the copy was made, and leaps no more than the next replica over it.
     let original = Objects::new(connect(&options).await);

@@ -172,23 +172,36 @@ class Lease:
         with self._lock:
             if self._released:
                 return
+            over = not self.active
             self._released = True
-        uid = self._thing["metadata"]["uid"]
         with _table_lock:
             if _table.get(self._request.selector) is self:
                 del _table[self._request.selector]
-            # Asked for again after its sessions were over, it was found, and is another object's now.
-            passed_on = any(other._thing["metadata"]["uid"] == uid for other in _table.values())
+            asking = _asking.setdefault(self._request.selector, threading.Lock())
         self._vigil.stop()
         for session in self._sessions:
             session.close(goodbye)
-        if goodbye and not passed_on:
-            try:
-                self._api.delete("deviceleases", self.name, uid, seconds)
-            except NoControlPlane as error:
-                _progress.note(
-                    f"lease {self.name} is given back to its machine; the control plane will learn it from there ({error.what})"
-                )
+        if not goodbye:
+            return
+        # Whoever asks again for a lease whose sessions are over may find it bound still, and then has it: not while it is given back.
+        waited = over and asking.acquire(timeout=seconds)
+        try:
+            self._give_back(seconds)
+        finally:
+            if waited:
+                asking.release()
+
+    def _give_back(self, seconds: float) -> None:
+        uid = self._thing["metadata"]["uid"]
+        with _table_lock:
+            if any(other._thing["metadata"]["uid"] == uid for other in _table.values()):
+                return  # another object has it now
+        try:
+            self._api.delete("deviceleases", self.name, uid, seconds)
+        except NoControlPlane as error:
+            _progress.note(
+                f"lease {self.name} is given back to its machine; the control plane will learn it from there ({error.what})"
+            )
 
     def __enter__(self) -> Lease:
         return self
