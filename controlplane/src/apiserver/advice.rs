@@ -76,12 +76,13 @@ impl Advisor<'_> {
             let lost = held.map(|held| format!(", and with it what is on it of {held}"));
             return Some(format!("instance {instance} ends now{}", lost.unwrap_or_default()));
         }
-        let (now, then) = (self.hash(&new.spec).await, self.hash(&old.spec).await);
-        let refused = self.refused(&new.spec).await;
-        (now != then).then(|| match held {
-            _ if refused.is_some() => {
-                format!("instance {instance} goes on as it was made: {}", refused.unwrap_or_default())
-            }
+        if self.hash(&new.spec).await == self.hash(&old.spec).await {
+            return None;
+        }
+        if let Some(refusal) = self.refused(&new.spec).await {
+            return Some(format!("instance {instance} goes on as it was made: {refusal}"));
+        }
+        Some(match held {
             Some(held) => format!("instance {instance} is replaced by one of the new spec when it is free of {held}"),
             None => format!("instance {instance} is replaced by one of the new spec now: no lease holds it"),
         })
